@@ -1,0 +1,10 @@
+"""Verify: what an app made is what it promised, of this patient and on this grid.
+
+Comes in: the folder an app wrote, the promises of its app.toml and the instances it
+was given. Goes out: the objects that may be delivered, or `BrokenPromise` with a
+sentence naming what is wrong. Never repairs, never writes.
+"""
+
+from dicom_node.verify.promises import OutputPromise
+
+__all__ = ["OutputPromise"]
