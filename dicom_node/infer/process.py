@@ -1,0 +1,177 @@
+"""One warm process of one app: asked over a socket, watched while it works.
+
+A crash, a hang or too much memory ends that process and raises one of the
+`Failed`; the next request starts a fresh one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dicom_node.errors import AppCrashed, AppOutOfMemory, AppRaised, AppTimedOut, OutsideEnvelope
+
+START_TIME_LIMIT_S = 180.0
+"""Importing torch and the graph engine from a cold disk takes tens of seconds."""
+
+WATCH_INTERVAL_S = 0.2
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+log = logging.getLogger(__name__)
+
+
+class AppProcess:
+    """A process that runs one app, started on the first request.
+
+    Args:
+        app: Name of the app.
+        memory_mb: Resident memory above which it is stopped.
+        log_path: Where its standard output and error go.
+        app_roots: Folders that contain apps; the ones that ship need not be named.
+    """
+
+    def __init__(self, app: str, *, memory_mb: int, log_path: Path, app_roots: Sequence[Path] = ()) -> None:
+        self.app = app
+        self.memory_mb = memory_mb
+        self.log_path = log_path
+        self.app_roots = tuple(app_roots)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it lives."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Have the process running with the app imported.
+
+        Raises:
+            AppCrashed: The app cannot be imported.
+            AppTimedOut: It takes too long.
+        """
+        if self.pid is not None:
+            return
+        self.stop()
+        ours, theirs = socket.socketpair()
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with theirs, self.log_path.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "operators.host", self.app, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        self._connection = ours
+        self._ask({"ping": True}, START_TIME_LIMIT_S)
+        log.info("app process is ready", extra={"action": "app_started", "app": self.app})
+
+    def run(self, request: Path, time_limit_s: float) -> None:
+        """Have the app answer a request; returns when its results are written.
+
+        Raises:
+            OutsideEnvelope: The app refuses the input.
+            AppTimedOut, AppOutOfMemory, AppCrashed, AppRaised: It failed.
+        """
+        self.start()
+        reply = self._ask({"request": str(request)}, time_limit_s)
+        outcome, reason = reply["outcome"], reply.get("reason", "")
+        if outcome == "written":
+            return
+        if outcome == "refused":
+            raise OutsideEnvelope(reason, attribute=reply.get("attribute", ""))
+        (request.parent / "traceback.txt").write_text(reply.get("traceback", reason), encoding="utf-8")
+        if outcome == "out_of_memory":
+            self.stop()
+            raise AppOutOfMemory(f"{self.app} ran out of memory: {reason}")
+        raise AppRaised(f"{self.app} raised {reason}")
+
+    def stop(self) -> None:
+        """End the process and its children at once."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self._process.wait()
+            self._process = None
+
+    def _environment(self) -> dict[str, str]:
+        # the folder above each folder of apps: "apps" is a namespace package that spans them
+        parents = [str(root.resolve().parent) for root in self.app_roots]
+        paths = [*parents, str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "HOLOSCAN_LOG_LEVEL": "ERROR",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _ask(self, message: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
+        assert self._connection is not None and self._process is not None  # noqa: S101
+        deadline = time.monotonic() + time_limit_s
+        received = b""
+        try:
+            self._connection.sendall((json.dumps(message) + "\n").encode())
+            while not received.endswith(b"\n"):
+                self._watch(deadline, time_limit_s)
+                self._connection.settimeout(WATCH_INTERVAL_S)
+                try:
+                    chunk = self._connection.recv(65536)
+                except TimeoutError:
+                    continue
+                if not chunk:
+                    raise ConnectionResetError
+                received += chunk
+        except (ConnectionError, BrokenPipeError):
+            raise AppCrashed(self._epitaph()) from None
+        answer: dict[str, Any] = json.loads(received)
+        return answer
+
+    def _watch(self, deadline: float, time_limit_s: float) -> None:
+        used_mb = self.resident_mb()
+        if used_mb > self.memory_mb:
+            self.stop()
+            raise AppOutOfMemory(
+                f"{self.app} used {used_mb:.0f} MB, its limit (limits.memory_mb) is {self.memory_mb} MB"
+            )
+        if time.monotonic() > deadline:
+            self.stop()
+            raise AppTimedOut(f"{self.app} did not answer within {time_limit_s:g} s and was stopped")
+
+    def resident_mb(self) -> float:
+        """Resident memory of the process in MB; 0 when there is none."""
+        if self._process is None:
+            return 0.0
+        try:
+            statm = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii")
+        except FileNotFoundError:
+            return 0.0
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def _epitaph(self) -> str:
+        assert self._process is not None  # noqa: S101
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return f"{self.app}: its process closed the connection without an answer"
+        if code == -signal.SIGKILL:
+            return f"{self.app}: its process was killed (signal 9), most often for want of memory"
+        if code < 0:
+            return f"{self.app}: its process was ended by {signal.Signals(-code).name}"
+        return f"{self.app}: its process ended with exit code {code}; see {self.log_path.name}"

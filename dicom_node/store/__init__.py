@@ -1,0 +1,1 @@
+"""What the node remembers: instance files (the truth) and the ledger (who, what, how it ended)."""
