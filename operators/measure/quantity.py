@@ -1,0 +1,30 @@
+"""One number with its name and unit, or the fact that it could not be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A measurement as it goes into the SR, the PDF and ``result.json``.
+
+    Args:
+        name: Stable key, snake case with phase, such as ``hmr_std_late``.
+        meaning: What a person reads, such as "standardised heart-to-mediastinum ratio".
+        value: Or None when it could not be computed; `why_missing` then says why.
+        unit: UCUM, such as ``{counts}``, ``{ratio}``, ``%``, ``MBq``.
+        code: Private code value (99DAIN), see the app's code table.
+        phase: ``early``, ``late`` or "" when it belongs to both.
+        organ: Label name it belongs to, or "".
+        why_missing: A sentence, only when `value` is None.
+    """
+
+    name: str
+    meaning: str
+    value: float | None
+    unit: str
+    code: str
+    phase: str = ""
+    organ: str = ""
+    why_missing: str = ""

@@ -1,0 +1,1 @@
+"""DICOM instances to arrays that know where and when they were taken."""
