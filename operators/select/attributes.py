@@ -18,7 +18,6 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr._snomed_dict import mapping as snomed_mapping
 from pydicom.tag import BaseTag
-from pydicom.valuerep import PersonName
 
 Value = str | int | float | bool
 
@@ -177,8 +176,8 @@ def sequence_length(dataset: Dataset, path: str) -> int:
 def plain_values(value: object) -> tuple[Value, ...]:
     """A pydicom value as a tuple of str, int, float; empty for no value.
 
-    >>> plain_values(PersonName("A^B"))
-    ('A^B',)
+    >>> plain_values(["4.8", "", 3])
+    ('4.8', '', 3)
     """
     if value is None or isinstance(value, Dataset | DicomSequence):
         return ()

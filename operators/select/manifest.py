@@ -77,7 +77,7 @@ class BrokenManifest(AppError):
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class About(_Table):
@@ -216,8 +216,16 @@ def parse_manifest(raw: dict[str, Any], *, name: str = "app.toml") -> AppManifes
     try:
         return AppManifest.model_validate(raw)
     except ValidationError as error:
-        lines = [f"{name}: {_sentence(one, AppManifest)}" for one in error.errors(include_url=False)]
+        told = [one for one in error.errors(include_url=False) if not _follows_from_another(one, error)]
+        lines = [f"{name}: {_sentence(one, AppManifest)}" for one in told]
         raise BrokenManifest("\n".join(lines)) from error
+
+
+def _follows_from_another(one: Any, error: ValidationError) -> bool:
+    """True for a list that is called too short only because its members are wrong."""
+    depth = len(one["loc"])
+    others = (other["loc"] for other in error.errors(include_url=False) if len(other["loc"]) > depth)
+    return one["type"] == "too_short" and any(other[:depth] == one["loc"] for other in others)
 
 
 def _sentence(error: Any, model: type[BaseModel]) -> str:

@@ -62,7 +62,7 @@ class Readable(Protocol):
 class Predicate(BaseModel):
     """A condition on an instance of a series; see the module for its grammar."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     attribute: str | None = None
     index: int | None = Field(default=None, ge=1)
@@ -131,6 +131,9 @@ class Predicate(BaseModel):
             leaves = self.any_of or self.all_of or (self.negated,)
             return " and ".join(leaf.state(instance) for leaf in leaves if leaf is not None)
         found = [values for values in map(self._at_index, instance.values(self.attribute)) if values]
+        fact = FACTS.get(self.attribute)
+        if not found and fact is not None:
+            return f"{fact.title} cannot be told from {' or '.join(fact.attributes)}"
         if not found:
             return f"{self.name} is {'present' if instance.is_present(self.attribute) else 'missing'}"
         if not self._may_show:

@@ -6,6 +6,7 @@ Positions are millimetres in LPS (PS3.3 C.7.6.2.1.1). NM keeps them in the detec
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -113,7 +114,7 @@ def instance_count(headers: Sequence[InstanceHeader]) -> int:
 
 def slice_count(headers: Sequence[InstanceHeader]) -> int:
     """Frames of the largest multi-frame object, or the number of instances of a stack."""
-    return max(max(frame_count(header) for header in headers), _single_frames(headers))
+    return max(*(frame_count(header) for header in headers), _single_frames(headers))
 
 
 def slice_spacing_mm(headers: Sequence[InstanceHeader]) -> float | None:
@@ -147,7 +148,7 @@ def missing_slices(headers: Sequence[InstanceHeader]) -> int:
 def repeated_positions(headers: Sequence[InstanceHeader]) -> int:
     """Instances at a position where another instance of the series already is."""
     along = _along_normal(headers)
-    return sum(1 for a, b in zip(along, along[1:], strict=False) if b - a < SAME_POSITION_MM)
+    return sum(1 for a, b in itertools.pairwise(along) if b - a < SAME_POSITION_MM)
 
 
 def gantry_tilt_deg(headers: Sequence[InstanceHeader]) -> float | None:
@@ -195,7 +196,7 @@ def _along_normal(headers: Sequence[InstanceHeader]) -> list[float]:
 def _distances(headers: Sequence[InstanceHeader]) -> list[float]:
     """Distances of neighbouring different positions along the normal, mm."""
     along = _along_normal(headers)
-    steps = [b - a for a, b in zip(along, along[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(along)]
     return [step for step in steps if step >= SAME_POSITION_MM]
 
 
@@ -204,7 +205,7 @@ def _slice_vector_steps(headers: Sequence[InstanceHeader]) -> list[float]:
     if len(headers) != 1:
         return []
     numbers = sorted(set(numbers_at(headers[0].dataset, "SliceVector")))
-    return [b - a for a, b in zip(numbers, numbers[1:], strict=False)]
+    return [b - a for a, b in itertools.pairwise(numbers)]
 
 
 def _uncounted_slices(headers: Sequence[InstanceHeader]) -> int:
