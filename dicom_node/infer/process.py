@@ -29,6 +29,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 log = logging.getLogger(__name__)
 
 
+def app_environment(app_roots: Sequence[Path] = ()) -> dict[str, str]:
+    """Environment in which apps can be imported as ``apps.<name>``, from every folder of apps."""
+    # the folder above each folder of apps: "apps" is a namespace package that spans them
+    parents = [str(root.resolve().parent) for root in app_roots]
+    paths = [*parents, str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "HOLOSCAN_LOG_LEVEL": "ERROR",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 class AppProcess:
     """A process that runs one app, started on the first request.
 
@@ -71,7 +84,7 @@ class AppProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self._environment(),
+                env=app_environment(self.app_roots),
                 start_new_session=True,
             )
         self._connection = ours
@@ -111,17 +124,6 @@ class AppProcess:
             self._process.wait()
             self._process = None
 
-    def _environment(self) -> dict[str, str]:
-        # the folder above each folder of apps: "apps" is a namespace package that spans them
-        parents = [str(root.resolve().parent) for root in self.app_roots]
-        paths = [*parents, str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-        return {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "HOLOSCAN_LOG_LEVEL": "ERROR",
-            "PYTHONUNBUFFERED": "1",
-        }
-
     def _ask(self, message: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
         assert self._connection is not None and self._process is not None  # noqa: S101
         deadline = time.monotonic() + time_limit_s
@@ -139,7 +141,9 @@ class AppProcess:
                     raise ConnectionResetError
                 received += chunk
         except (ConnectionError, BrokenPipeError):
-            raise AppCrashed(self._epitaph()) from None
+            epitaph = self._epitaph()
+            self.stop()
+            raise AppCrashed(epitaph) from None
         answer: dict[str, Any] = json.loads(received)
         return answer
 

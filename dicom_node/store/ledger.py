@@ -426,12 +426,16 @@ class Ledger:
             self._event(session, job.study_instance_uid, job_id, f"job_{state.value}", reason)
             return job
 
-    def begin_again(self, job_id: str, state: JobState) -> JobRow:
-        """A job that had ended, put back to READY or DELIVERING at a person's wish."""
+    def begin_again(self, job_id: str) -> JobRow:
+        """A refused or failed job, READY once more at a person's wish.
+
+        Raises:
+            IllegalTransition: The job has not ended, or was delivered.
+        """
         with self._begin() as session:
             job = session.get_one(JobRow, job_id, with_for_update=True)
-            check_transition(JobState(job.state), state)
-            job.state = state.value
+            check_transition(JobState(job.state), JobState.READY)
+            job.state = JobState.READY.value
             job.reason = ""
             job.attribute = ""
             job.attempts = 0

@@ -26,20 +26,21 @@ class JobState(StrEnum):
 ENDED = frozenset({JobState.DELIVERED, JobState.REFUSED, JobState.FAILED})
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.WAITING: frozenset({JobState.READY, JobState.RUNNING, JobState.FAILED}),
-    JobState.READY: frozenset({JobState.RUNNING, JobState.FAILED, JobState.DELIVERING}),
-    # READY again: the process died under it and the work is taken up anew
+    JobState.WAITING: frozenset({JobState.READY, JobState.RUNNING, JobState.DELIVERING, JobState.FAILED}),
+    JobState.READY: frozenset({JobState.RUNNING, JobState.WAITING, JobState.DELIVERING, JobState.FAILED}),
+    # DELIVERING: the node was killed between keeping the results and saying so
     JobState.RUNNING: frozenset(
-        {JobState.VERIFYING, JobState.WAITING, JobState.READY, JobState.REFUSED, JobState.FAILED}
+        {JobState.VERIFYING, JobState.WAITING, JobState.DELIVERING, JobState.REFUSED, JobState.FAILED}
     ),
+    # RUNNING: the node was killed while it verified
     JobState.VERIFYING: frozenset(
-        {JobState.DELIVERING, JobState.WAITING, JobState.READY, JobState.RUNNING, JobState.FAILED}
+        {JobState.DELIVERING, JobState.WAITING, JobState.RUNNING, JobState.FAILED}
     ),
     JobState.DELIVERING: frozenset({JobState.DELIVERED, JobState.FAILED}),
     JobState.DELIVERED: frozenset(),
     # a person asked for another try
     JobState.REFUSED: frozenset({JobState.READY}),
-    JobState.FAILED: frozenset({JobState.READY, JobState.DELIVERING}),
+    JobState.FAILED: frozenset({JobState.READY}),
 }
 
 
