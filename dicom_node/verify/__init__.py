@@ -5,6 +5,8 @@ was given. Goes out: the objects that may be delivered, or `BrokenPromise` with 
 sentence naming what is wrong. Never repairs, never writes.
 """
 
+from dicom_node.verify.manifest import VerifiedObject
 from dicom_node.verify.promises import OutputPromise
+from dicom_node.verify.results import ResultIdentity, verify_results
 
-__all__ = ["OutputPromise"]
+__all__ = ["OutputPromise", "ResultIdentity", "VerifiedObject", "verify_results"]

@@ -1,0 +1,235 @@
+"""A segmentation lies on the grid of the images that it was made from.
+
+Positions are millimetres in the DICOM patient system, LPS (PS3.3 C.7.6.2.1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicom_node.errors import BrokenPromise
+from dicom_node.verify.references import references_in
+from dicom_node.verify.sources import Sources
+
+POSITION_TOLERANCE_MM = 0.01
+"""Decimal strings have 16 characters; anything further apart is another place."""
+
+ORIENTATION_TOLERANCE = 1e-4
+"""Per direction cosine: 0.05 mm over a field of view of 500 mm."""
+
+SPACING_TOLERANCE_MM = 1e-4
+"""Per pixel: 0.05 mm over 512 pixels."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Frames in the patient.
+
+    Args:
+        rows: Rows of every frame.
+        columns: Columns of every frame.
+        positions_mm_lps: ``(n, 3)`` float64: centre of the first pixel of each frame.
+        orientations: ``(n, 6)`` float64: direction cosines of row and column.
+        spacings_mm: ``(n, 2)`` float64: distance of rows, of columns.
+        names: SOP Instance UID and frame number of each frame; for a result, those of
+            the source frames that it says each frame was derived from.
+    """
+
+    rows: int
+    columns: int
+    positions_mm_lps: NDArray[np.float64]
+    orientations: NDArray[np.float64]
+    spacings_mm: NDArray[np.float64]
+    names: tuple[frozenset[tuple[str, int]], ...]
+
+
+def check_geometry(name: str, dataset: Dataset, sources: Sources) -> None:
+    """The frames coincide with frames of one of the series that the object refers to.
+
+    A source without positions (a radiograph, a planar scintigram) is compared in rows
+    and columns only.
+
+    Args:
+        name: The object's file name, for the sentence.
+        dataset: A segmentation or parametric map.
+        sources: The inputs.
+
+    Raises:
+        BrokenPromise: It names no received image, or its grid is not that image's.
+    """
+    series = sources.by_series(reference.sop_instance_uid for reference in references_in(dataset))
+    if not series:
+        raise BrokenPromise(f"{name} names no received image as its source")
+    complaints = [_complaint(dataset, datasets) for datasets in series.values()]
+    if all(complaints):
+        raise BrokenPromise(f"{name}: {complaints[0]}")
+
+
+def _complaint(dataset: Dataset, sources: Sequence[Dataset]) -> str:
+    """What is wrong with the object on the grid of this series; empty when nothing is."""
+    first = sources[0]
+    if (dataset.get("Rows"), dataset.get("Columns")) != (first.get("Rows"), first.get("Columns")):
+        return (
+            f"{dataset.get('Rows')} rows and {dataset.get('Columns')} columns, "
+            f"the source has {first.get('Rows')} and {first.get('Columns')}"
+        )
+    frame_of_reference = str(first.get("FrameOfReferenceUID") or "")
+    if frame_of_reference and str(dataset.get("FrameOfReferenceUID", "")) != frame_of_reference:
+        return "FrameOfReferenceUID is not the source's"
+    grids = list(source_grids(sources))
+    if not grids:
+        return ""
+    planes = frame_planes(dataset)
+    if planes is None:
+        return "its frames have no position, orientation or spacing, the source's have"
+    answers = [_mismatch(planes, grid) for grid in grids]
+    return "" if "" in answers else answers[0]
+
+
+def source_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
+    """The planes of a series; both directions of progression where the standard leaves it open.
+
+    Args:
+        sources: Data sets of one series: single-frame images, or one multi-frame image.
+
+    Yields:
+        Nothing when the images have no position in the patient.
+    """
+    first = sources[0]
+    if len(sources) == 1 and first.get("DetectorInformationSequence"):
+        yield from _nm_grids(first)
+        return
+    stacks = [frame_planes(source) for source in sources]
+    planes = [stack for stack in stacks if stack is not None]
+    if planes:
+        yield Planes(
+            int(first.Rows),
+            int(first.Columns),
+            np.concatenate([stack.positions_mm_lps for stack in planes]),
+            np.concatenate([stack.orientations for stack in planes]),
+            np.concatenate([stack.spacings_mm for stack in planes]),
+            tuple(
+                frozenset({(str(source.SOPInstanceUID), number + 1)})
+                for source, stack in zip(sources, stacks, strict=True)
+                if stack is not None
+                for number in range(len(stack.positions_mm_lps))
+            ),
+        )
+
+
+def _nm_grids(source: Dataset) -> Iterator[Planes]:
+    """Reconstructed NM (PS3.3 C.8.4.15): one position, slices along either normal."""
+    detector = source.DetectorInformationSequence[0]
+    position = _floats(detector, "ImagePositionPatient", 3)
+    orientation = _floats(detector, "ImageOrientationPatient", 6)
+    spacing = _floats(source, "PixelSpacing", 2)
+    step = source.get("SpacingBetweenSlices") or source.get("SliceThickness")
+    if position is None or orientation is None or spacing is None or not step:
+        return
+    count = int(source.get("NumberOfFrames") or 1)
+    normal = np.cross(orientation[:3], orientation[3:])
+    for sign in (1.0, -1.0):
+        offsets = sign * float(step) * np.arange(count, dtype=np.float64)[:, None]
+        yield Planes(
+            int(source.Rows),
+            int(source.Columns),
+            position + offsets * normal,
+            np.tile(orientation, (count, 1)),
+            np.tile(spacing, (count, 1)),
+            tuple(frozenset({(str(source.SOPInstanceUID), number + 1)}) for number in range(count)),
+        )
+
+
+def frame_planes(dataset: Dataset) -> Planes | None:
+    """The planes of an image, single-frame or with functional groups; None without positions."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not per_frame:
+        groups = [(dataset, dataset, dataset)]
+    else:
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        groups = [
+            (
+                _macro(frame, shared, "PlanePositionSequence"),
+                _macro(frame, shared, "PlaneOrientationSequence"),
+                _macro(frame, shared, "PixelMeasuresSequence"),
+            )
+            for frame in per_frame
+        ]
+    rows = [
+        (
+            _floats(position, "ImagePositionPatient", 3),
+            _floats(orientation, "ImageOrientationPatient", 6),
+            _floats(measures, "PixelSpacing", 2),
+        )
+        for position, orientation, measures in groups
+    ]
+    complete = [row for row in rows if all(part is not None for part in row)]
+    if len(complete) != len(rows):
+        return None
+    positions, orientations, spacings = (
+        np.array(part, dtype=np.float64) for part in zip(*complete, strict=True)
+    )
+    return Planes(
+        int(dataset.get("Rows", 0)),
+        int(dataset.get("Columns", 0)),
+        positions,
+        orientations,
+        spacings,
+        tuple(_derived_from(frame) for frame in per_frame or [dataset]),
+    )
+
+
+def _derived_from(frame: Dataset) -> frozenset[tuple[str, int]]:
+    """The source frames of a frame (PS3.3 C.7.6.16.2.6); a reference without number is to frame 1."""
+    return frozenset(
+        (reference.sop_instance_uid, number)
+        for reference in references_in(frame)
+        if reference.path[:2] == ("DerivationImageSequence", "SourceImageSequence")
+        for number in reference.frame_numbers or (1,)
+    )
+
+
+def _macro(frame: Dataset, shared: Dataset, keyword: str) -> Dataset:
+    sequence = frame.get(keyword) or shared.get(keyword)
+    return sequence[0] if sequence else Dataset()
+
+
+def _floats(dataset: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
+    value = dataset.get(keyword)
+    if value is None or len(value) != count:
+        return None
+    return np.array([float(number) for number in value], dtype=np.float64)
+
+
+def _mismatch(planes: Planes, grid: Planes) -> str:
+    for number in range(len(planes.positions_mm_lps)):
+        distance_mm = np.abs(grid.positions_mm_lps - planes.positions_mm_lps[number]).max(axis=1)
+        nearest = int(distance_mm.argmin())
+        if distance_mm[nearest] > POSITION_TOLERANCE_MM:
+            return (
+                f"frame {number + 1} lies {distance_mm[nearest]:.3g} mm away from the nearest frame of the source "
+                f"(tolerance {POSITION_TOLERANCE_MM} mm)"
+            )
+        if np.abs(grid.orientations[nearest] - planes.orientations[number]).max() > ORIENTATION_TOLERANCE:
+            return f"frame {number + 1} has another orientation than the source"
+        if np.abs(grid.spacings_mm[nearest] - planes.spacings_mm[number]).max() > SPACING_TOLERANCE_MM:
+            return f"frame {number + 1} has another pixel spacing than the source"
+        if not _is_derived_from_there(planes.names[number], grid, distance_mm <= POSITION_TOLERANCE_MM):
+            return f"frame {number + 1} is said to be derived from source frames that lie elsewhere"
+    return ""
+
+
+def _is_derived_from_there(
+    said: frozenset[tuple[str, int]], grid: Planes, coincides: NDArray[np.bool_]
+) -> bool:
+    """True unless the frames that are named are all known and all in another place."""
+    known = said & frozenset().union(*grid.names)
+    there = frozenset().union(
+        *(name for name, is_there in zip(grid.names, coincides, strict=True) if is_there)
+    )
+    return not known or bool(known & there)
