@@ -82,7 +82,7 @@ def file_name_of(uid: str) -> str:
         >>> file_name_of("1.2.840.10008")
         '1.2.840.10008'
         >>> file_name_of("../../etc/passwd")
-        'h-28eb33c51a77fd30e8e9a2de6fbbd4f0ff6e6d5b'
+        'h-3754d6cb3a38e1185e5b382d5f3ef3f118af75bf'
     """
     if len(uid) <= 64 and _PLAIN_UID.fullmatch(uid):
         return uid
