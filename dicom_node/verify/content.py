@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
@@ -24,7 +25,6 @@ _STATEMENT_KEYWORDS = (
     "ContentDescription",
     "ImageComments",
     "DocumentTitle",
-    "ContentLabel",
 )
 _SYNTHETIC_WORDS = ("research", "synthetic")
 """What a shortened statement still says where an attribute holds 64 characters."""
@@ -109,7 +109,10 @@ def _check_pixels(name: str, dataset: Dataset) -> None:
     pixels = bytes(dataset[keyword].value)
     if len(pixels) < expected_bytes(dataset, _BITS.get(keyword, int(dataset.get("BitsAllocated") or 0))):
         raise BrokenPromise(f"{name}: {keyword} is shorter than its rows, columns and frames")
-    if str(dataset.SOPClassUID) in (*_SEGMENTATIONS, _SECONDARY_CAPTURE) and not any(pixels):
+    if (
+        str(dataset.SOPClassUID) in (*_SEGMENTATIONS, _SECONDARY_CAPTURE)
+        and not np.frombuffer(pixels, dtype=np.uint8).any()
+    ):
         raise BrokenPromise(f"{name}: no pixel is set")
 
 
@@ -148,7 +151,7 @@ def check_statement(name: str, dataset: Dataset, statement: str) -> None:
 def says_synthetic(text: str, statement: str) -> bool:
     """True when the text holds the statement, or the two words of it that matter.
 
-    >>> says_synthetic("Heart, Research use, trained on SYNTHETIC data", "research use, trained on synthetic data")
+    >>> says_synthetic("Heart. Research use, SYNTHETIC data", "research use, trained on synthetic data")
     True
     >>> says_synthetic("Heart and lungs", "research use, trained on synthetic data")
     False

@@ -207,29 +207,21 @@ def _floats(dataset: Dataset, keyword: str, count: int) -> NDArray[np.float64] |
 
 
 def _mismatch(planes: Planes, grid: Planes) -> str:
+    all_names: frozenset[tuple[str, int]] = frozenset().union(*grid.names)
     for number in range(len(planes.positions_mm_lps)):
         distance_mm = np.abs(grid.positions_mm_lps - planes.positions_mm_lps[number]).max(axis=1)
         nearest = int(distance_mm.argmin())
         if distance_mm[nearest] > POSITION_TOLERANCE_MM:
             return (
-                f"frame {number + 1} lies {distance_mm[nearest]:.3g} mm away from the nearest frame of the source "
-                f"(tolerance {POSITION_TOLERANCE_MM} mm)"
+                f"frame {number + 1} lies {distance_mm[nearest]:.3g} mm away from the nearest frame "
+                f"of the source (tolerance {POSITION_TOLERANCE_MM} mm)"
             )
         if np.abs(grid.orientations[nearest] - planes.orientations[number]).max() > ORIENTATION_TOLERANCE:
             return f"frame {number + 1} has another orientation than the source"
         if np.abs(grid.spacings_mm[nearest] - planes.spacings_mm[number]).max() > SPACING_TOLERANCE_MM:
             return f"frame {number + 1} has another pixel spacing than the source"
-        if not _is_derived_from_there(planes.names[number], grid, distance_mm <= POSITION_TOLERANCE_MM):
+        there = np.flatnonzero(distance_mm <= POSITION_TOLERANCE_MM)
+        said = planes.names[number] & all_names
+        if said and said.isdisjoint(frozenset().union(*(grid.names[index] for index in there))):
             return f"frame {number + 1} is said to be derived from source frames that lie elsewhere"
     return ""
-
-
-def _is_derived_from_there(
-    said: frozenset[tuple[str, int]], grid: Planes, coincides: NDArray[np.bool_]
-) -> bool:
-    """True unless the frames that are named are all known and all in another place."""
-    known = said & frozenset().union(*grid.names)
-    there = frozenset().union(
-        *(name for name, is_there in zip(grid.names, coincides, strict=True) if is_there)
-    )
-    return not known or bool(known & there)

@@ -96,7 +96,8 @@ def _check_identity(manifest: ResultManifest, identity: ResultIdentity) -> None:
             raise BrokenPromise(f"{FILE_NAME}: {key} is {said!r}, asked for was {asked!r}")
     if identity.training_kind and manifest.training_kind != identity.training_kind:
         raise BrokenPromise(
-            f"{FILE_NAME}: training_kind is {manifest.training_kind!r}, app.toml says {identity.training_kind!r}"
+            f"{FILE_NAME}: training_kind is {manifest.training_kind!r}, "
+            f"app.toml says {identity.training_kind!r}"
         )
 
 
