@@ -1,0 +1,96 @@
+"""Codes that several apps write, and the private scheme for the rest.
+
+SNOMED CT codes are only those listed by PS3.16; what has no standard code is
+private, under `PRIVATE_SCHEME`, which every object that uses it declares.
+"""
+
+from __future__ import annotations
+
+from pydicom.sr.coding import Code
+
+PRIVATE_SCHEME = "99DAIN"
+PRIVATE_SCHEME_UID = "2.25.231476013297158614386424373110296412207"
+PRIVATE_SCHEME_NAME = "DICOM node private codes"
+CODE_VALUE_LIMIT = 16
+"""Longest Code Value (SH, PS3.5 6.2)."""
+
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+MORPHOLOGICALLY_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+PHYSICAL_OBJECT = Code("260787004", "SCT", "Physical object")
+
+HEART = Code("80891009", "SCT", "Heart")
+LUNG = Code("39607008", "SCT", "Lung")
+LIVER = Code("10200004", "SCT", "Liver")
+MEDIASTINUM = Code("72410000", "SCT", "Mediastinum")
+RIGHT = Code("24028007", "SCT", "Right")
+LEFT = Code("7771000", "SCT", "Left")
+
+MEAN = Code("373098007", "SCT", "Mean")
+STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
+MAXIMUM = Code("56851009", "SCT", "Maximum")
+TOTAL = Code("255619001", "SCT", "Total")
+VOLUME = Code("118565006", "SCT", "Volume")
+PROBABILITY = Code("122157", "DCM", "Probability")
+NM_TOMOGRAPHIC_ACTIVITY = Code("110821", "DCM", "Nuclear Medicine Tomographic Activity")
+ADMINISTERED_ACTIVITY = Code("113507", "DCM", "Administered activity")
+ATTENUATION_COEFFICIENT = Code("112031", "DCM", "Attenuation Coefficient")
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
+COMMENT = Code("121106", "DCM", "Comment")
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+
+MILLILITRE = Code("cm3", "UCUM", "cubic centimeter")
+RATIO = Code("{ratio}", "UCUM", "ratio")
+PERCENT = Code("%", "UCUM", "Percent")
+COUNTS = Code("{counts}", "UCUM", "Counts")
+PROPORTIONAL_TO_COUNTS = Code("{propcounts}", "UCUM", "Proportional to counts")
+NO_UNITS = Code("1", "UCUM", "no units")
+MEGABECQUEREL = Code("MBq", "UCUM", "megabecquerel")
+MINUTE = Code("min", "UCUM", "minute")
+HOUR = Code("h", "UCUM", "hour")
+KILOGRAM = Code("kg", "UCUM", "kilogram")
+HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
+MILLIMETRE = Code("mm", "UCUM", "mm")
+
+
+_UNITS = {
+    unit.value: unit
+    for unit in (
+        MILLILITRE,
+        RATIO,
+        PERCENT,
+        COUNTS,
+        PROPORTIONAL_TO_COUNTS,
+        NO_UNITS,
+        MEGABECQUEREL,
+        MINUTE,
+        HOUR,
+        KILOGRAM,
+        HOUNSFIELD,
+        MILLIMETRE,
+    )
+} | {"mL": MILLILITRE, "ml": MILLILITRE}
+
+
+def unit_code(unit: str) -> Code:
+    """The coded unit of a UCUM symbol; millilitres become the ``cm3`` that PS3.16 lists.
+
+    >>> unit_code("{ratio}").meaning, unit_code("mL").value
+    ('ratio', 'cm3')
+    """
+    return _UNITS.get(unit) or Code(unit, "UCUM", unit)
+
+
+def private(value: str, meaning: str) -> Code:
+    """A code of the private scheme.
+
+    Raises:
+        ValueError: The value is empty or longer than a Code Value may be.
+
+    >>> private("HMR_RAW", "Heart to mediastinum ratio").scheme_designator
+    '99DAIN'
+    """
+    if not 0 < len(value) <= CODE_VALUE_LIMIT:
+        raise ValueError(f"code value {value!r} must have 1 to {CODE_VALUE_LIMIT} characters")
+    return Code(value, PRIVATE_SCHEME, meaning)

@@ -1,0 +1,63 @@
+"""Operator: report content and SEG objects to an SR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from operators.encode.identity import Producer
+from operators.encode.messages import ReportContent
+from operators.encode.report import build_report
+from operators.encode.segmentation import EncodedSegmentation
+from operators.graph import Step
+
+
+def encode(
+    content: ReportContent,
+    segmentations: Sequence[EncodedSegmentation],
+    producer: Producer,
+    predecessors: Sequence[Path],
+    language: str,
+) -> Dataset:
+    """The SR; earlier reports that it replaces are read from their files."""
+    return build_report(
+        content.groups,
+        content.sources,
+        producer,
+        procedure=content.procedure,
+        segmentations=segmentations,
+        predecessors=[dcmread(path, stop_before_pixels=True) for path in predecessors],
+        warnings=content.warnings,
+        language=language,
+        series_label=content.series_label,
+        is_complete=content.is_complete,
+    )
+
+
+class EncodeReport(Step):
+    """Receives ``content`` (`ReportContent`) and ``segmentations``, emits ``report``."""
+
+    receives = ("content", "segmentations")
+    emits = ("report",)
+
+    def __init__(
+        self,
+        fragment: Any,
+        *args: Any,
+        producer: Producer,
+        predecessors: Sequence[Path] = (),
+        language: str = "en",
+        **kwargs: Any,
+    ) -> None:
+        self.producer = producer
+        self.predecessors = tuple(predecessors)
+        self.language = language
+        super().__init__(fragment, *args, **kwargs)
+
+    def work(self, content: ReportContent, segmentations: tuple[EncodedSegmentation, ...]) -> Dataset:
+        """Encode."""
+        return encode(content, segmentations, self.producer, self.predecessors, self.language)

@@ -1,0 +1,360 @@
+"""Measurements as a Comprehensive 3D SR by TID 1500 (PS3.16), for every app.
+
+An app describes its results as `Group`s of `Number`s and `Quality`s; a group that
+names a segment becomes TID 1411, every other TID 1501. Each carries the algorithm
+(TID 4019), tracking identifiers and its time. Statement and warnings are text that
+a person meets in any SR viewer.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from highdicom import sr
+from highdicom.sr.value_types import ContainerContentItem, ContentSequence, NumContentItem, TextContentItem
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from operators.encode import codes
+from operators.encode.context import complete, stand_in, use_unicode_for
+from operators.encode.identity import MANUFACTURER, Producer
+from operators.encode.segmentation import EncodedSegmentation
+
+LANGUAGES = {"en": Code("en", "RFC5646", "English"), "ja": Code("ja", "RFC5646", "Japanese")}
+STATEMENT_CODE = codes.private("STATEMENT", "Statement for the reader")
+WARNING_CODE = codes.private("WARNING", "Warning for the reader")
+INTENDED_USE_CODE = codes.private("INTENDED_USE", "Intended use of the algorithm")
+INJECTION = codes.private("RP_INJECTION", "Radiopharmaceutical injection")
+LOWER_UNCERTAINTY = Code("371885007", "SCT", "-, range of lower measurement uncertainty")
+UPPER_UNCERTAINTY = Code("371886008", "SCT", "+, range of upper measurement uncertainty")
+CODE_MEANING_LIMIT = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimePoint:
+    """When a group was measured, relative to an event.
+
+    Args:
+        name: What a person calls it, such as "early".
+        offset: Time since the event, or None when it is not known.
+        unit: Of the offset.
+        event: What the offset counts from.
+    """
+
+    name: str
+    offset: float | None = None
+    unit: Code = codes.MINUTE
+    event: Code = INJECTION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """One NUM item (TID 300).
+
+    Args:
+        name: What was measured.
+        value: Finite.
+        unit: UCUM.
+        derivation: How it comes out of many values (CID 7464), such as `codes.MEAN`.
+        method: Measurement method.
+        site: Where, when that is not the group's finding site.
+        qualifier: Why the value is to be taken with care (CID 42).
+        uncertainty: Lower and upper measurement uncertainty, same unit, both positive.
+    """
+
+    name: Code
+    value: float
+    unit: Code
+    derivation: Code | None = None
+    method: Code | None = None
+    site: Code | None = None
+    qualifier: Code | None = None
+    uncertainty: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """One qualitative evaluation: a coded answer to a coded question."""
+
+    name: Code
+    value: Code
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentReference:
+    """One segment of a SEG of the same analysis.
+
+    Args:
+        label: Value of the label volume.
+        role: Of the SEG, when an analysis makes several.
+    """
+
+    label: int
+    role: str = "segmentation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Everything said about one target: an organ, a lesion, or the study as a whole.
+
+    Args:
+        tracking_id: The target's name, unique in the report together with its time.
+        finding: What the target is.
+        category: What kind of finding that is.
+        site: Where it is.
+        laterality: `codes.LEFT` or `codes.RIGHT`.
+        segment: Its segment; makes this a volumetric group.
+        images: Source images of a group without a segment.
+        time: When it was measured.
+        numbers: Measurements.
+        qualities: Coded evaluations.
+        comments: Sentences that belong to this target.
+    """
+
+    tracking_id: str
+    finding: Code
+    category: Code | None = None
+    site: Code | None = None
+    laterality: Code | None = None
+    segment: SegmentReference | None = None
+    images: tuple[Dataset, ...] = ()
+    time: TimePoint | None = None
+    numbers: tuple[Number, ...] = ()
+    qualities: tuple[Quality, ...] = ()
+    comments: tuple[str, ...] = ()
+
+
+def build_report(
+    groups: Sequence[Group],
+    sources: Sequence[Dataset],
+    producer: Producer,
+    *,
+    procedure: Code,
+    segmentations: Sequence[EncodedSegmentation] = (),
+    predecessors: Sequence[Dataset] = (),
+    warnings: Sequence[str] = (),
+    language: str = "en",
+    role: str = "report",
+    series_label: str = "AI report",
+    ordinal: int = 2,
+    is_complete: bool = True,
+) -> sr.Comprehensive3DSR:
+    """The report of one analysis: unverified and preliminary until a person signs it.
+
+    Args:
+        groups: At least one.
+        sources: Headers of every image that was analysed; the evidence.
+        producer: Who made it.
+        procedure: Reported procedure, for studies that do not carry its code.
+        segmentations: The SEG objects that groups refer to.
+        predecessors: Reports of earlier analyses of this study, which this one replaces.
+        warnings: Sentences that a reader must see.
+        language: Of the text: a key of `LANGUAGES`.
+        role: Part of what the UIDs derive from.
+        series_label: Start of the Series Description.
+        ordinal: 1 to 9, the app's series this is.
+        is_complete: False when something that the app should report is missing.
+
+    Raises:
+        ValueError: There is no group, a number is not finite, a segment is in none of the
+            segmentations, or the language is unknown.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f"language is {language!r}; allowed are {', '.join(LANGUAGES)}")
+    study_uid = str(sources[0].StudyInstanceUID)
+    content = sr.MeasurementReport(
+        observation_context=_observer(producer),
+        procedure_reported=_procedures(sources[0], procedure),
+        imaging_measurements=[_group_template(g, producer, study_uid, segmentations) for g in groups],
+        title=codes.IMAGING_MEASUREMENT_REPORT,
+        language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
+            sr.CodedConcept.from_code(LANGUAGES[language])
+        ),
+    )
+    remarks = _remarks(producer, warnings)
+    content[0].ContentSequence.append(_text_container(remarks))
+    dataset = sr.Comprehensive3DSR(
+        evidence=[*map(stand_in, sources), *(s.dataset for s in segmentations)],
+        content=content,
+        series_instance_uid=producer.uid(f"series/{role}"),
+        series_number=producer.series_number(ordinal),
+        sop_instance_uid=producer.uid(role),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=is_complete,
+        previous_versions=list(predecessors) or None,
+    )
+    requests = _requests(sources[0])
+    if requests:
+        dataset.ReferencedRequestSequence = requests
+    complete(dataset, sources[0], producer, label=series_label)
+    use_unicode_for([text for _, text in remarks] + [text for g in groups for text in g.comments], dataset)
+    return dataset
+
+
+def _observer(producer: Producer) -> sr.ObservationContext:
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=producer.device_uid,
+        name=producer.node_name,
+        manufacturer_name=MANUFACTURER,
+        model_name=producer.model_name,
+        serial_number=producer.device_serial_number,
+    )
+    kind = sr.CodedConcept("121007", "DCM", "Device")
+    return sr.ObservationContext(observer_device_context=sr.ObserverContext(kind, device))
+
+
+def _procedures(source: Dataset, fallback: Code) -> list[sr.CodedConcept]:
+    """Procedure Code Sequence (0008,1032) of the study, as far as it is coded completely."""
+    found = [
+        sr.CodedConcept(
+            str(item.CodeValue), str(item.CodingSchemeDesignator), str(item.CodeMeaning)[:CODE_MEANING_LIMIT]
+        )
+        for item in source.get("ProcedureCodeSequence", [])
+        if all(item.get(k) for k in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"))
+    ]
+    return found or [sr.CodedConcept.from_code(fallback)]
+
+
+def _group_template(
+    group: Group, producer: Producer, study_uid: str, segmentations: Sequence[EncodedSegmentation]
+) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
+    """The group as TID 1411 or TID 1501, with its comments inside."""
+    arguments: dict[str, Any] = {
+        "tracking_identifier": sr.TrackingIdentifier(
+            uid=producer.tracking_uid(study_uid, group.tracking_id), identifier=group.tracking_id
+        ),
+        "finding_type": group.finding,
+        "finding_category": group.category,
+        "algorithm_id": _algorithm(producer),
+        "time_point_context": _time_point(group.time),
+        "finding_sites": _sites(group),
+        "measurements": [_measurement(number) for number in group.numbers],
+        "qualitative_evaluations": [sr.QualitativeEvaluation(q.name, q.value) for q in group.qualities],
+    }
+    template: sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
+    if group.segment is None:
+        template = sr.MeasurementsAndQualitativeEvaluations(
+            **arguments,
+            source_images=[_image(image) for image in group.images] or None,
+        )
+    else:
+        template = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            **arguments, referenced_segment=_segment(group.segment, segmentations)
+        )
+    for comment in group.comments:
+        template[0].ContentSequence.append(_text(codes.COMMENT, comment))
+    return template
+
+
+def _image(image: Dataset) -> sr.SourceImageForMeasurementGroup:
+    return sr.SourceImageForMeasurementGroup(str(image.SOPClassUID), str(image.SOPInstanceUID))
+
+
+def _segment(wanted: SegmentReference, segmentations: Sequence[EncodedSegmentation]) -> sr.ReferencedSegment:
+    # Not from_segmentation: it fails for a SEG with a single segment (highdicom 0.28).
+    for encoded in segmentations:
+        if encoded.role == wanted.role and wanted.label in encoded.number_of:
+            return sr.ReferencedSegment(
+                sop_class_uid=encoded.dataset.SOPClassUID,
+                sop_instance_uid=encoded.dataset.SOPInstanceUID,
+                segment_number=encoded.number_of[wanted.label],
+                source_series=sr.SourceSeriesForSegmentation(encoded.source_series_instance_uid),
+            )
+    raise ValueError(f"no segmentation has the role {wanted.role!r} and label {wanted.label}")
+
+
+def _algorithm(producer: Producer) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(
+        name=producer.app,
+        version=producer.app_version,
+        parameters=[f"{name}: {value}" for name, value in producer.algorithm_parameters.items()],
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def _time_point(time: TimePoint | None) -> sr.TimePointContext | None:
+    if time is None:
+        return None
+    offset = None
+    if time.offset is not None:
+        offset = sr.LongitudinalTemporalOffsetFromEvent(
+            _finite(time.offset, time.name), time.unit, time.event
+        )
+    return sr.TimePointContext(time_point=time.name, temporal_offset_from_event=offset)
+
+
+def _sites(group: Group) -> list[sr.FindingSite] | None:
+    return None if group.site is None else [sr.FindingSite(group.site, laterality=group.laterality)]
+
+
+def _measurement(number: Number) -> sr.Measurement:
+    measurement = sr.Measurement(
+        name=number.name,
+        value=_finite(number.value, number.name.meaning),
+        unit=number.unit,
+        derivation=number.derivation,
+        method=number.method,
+        qualifier=number.qualifier,
+        finding_sites=None if number.site is None else [sr.FindingSite(number.site)],
+    )
+    if number.uncertainty is not None:
+        # Not MeasurementProperties: it writes the unit "1" whatever the measurement's (highdicom 0.28).
+        measurement[0].ContentSequence = measurement[0].get("ContentSequence", ContentSequence())
+        for name, value in zip((LOWER_UNCERTAINTY, UPPER_UNCERTAINTY), number.uncertainty, strict=True):
+            item = NumContentItem(
+                name=name,
+                value=_finite(value, name.meaning),
+                unit=number.unit,
+                relationship_type=sr.RelationshipTypeValues.HAS_PROPERTIES,
+            )
+            measurement[0].ContentSequence.append(item)
+    return measurement
+
+
+def _finite(value: float, name: str) -> float:
+    """The value with the seven digits that a decimal string and a reader can hold."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; leave out what could not be measured")
+    return float(f"{value:.7g}")
+
+
+def _remarks(producer: Producer, warnings: Sequence[str]) -> list[tuple[Code, str]]:
+    remarks = [(STATEMENT_CODE, producer.statement)] if producer.statement else []
+    remarks.append((INTENDED_USE_CODE, producer.intended_use))
+    return remarks + [(WARNING_CODE, warning) for warning in warnings]
+
+
+def _text_container(remarks: Sequence[tuple[Code, str]]) -> ContainerContentItem:
+    """TID 1500 row 12: evaluations of the study as a whole, here as text."""
+    container = ContainerContentItem(
+        name=codes.QUALITATIVE_EVALUATIONS, relationship_type=sr.RelationshipTypeValues.CONTAINS
+    )
+    container.ContentSequence = ContentSequence([_text(name, text) for name, text in remarks])
+    return container
+
+
+def _text(name: Code, text: str) -> TextContentItem:
+    return TextContentItem(name=name, value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+
+
+def _requests(source: Dataset) -> list[Dataset]:
+    """Items of the Referenced Request Sequence (PS3.3 C.17.2) from the source's requests."""
+    items = []
+    for request in source.get("RequestAttributesSequence", []):
+        item = Dataset()
+        item.StudyInstanceUID = source.StudyInstanceUID
+        item.ReferencedStudySequence = copy.deepcopy(source.get("ReferencedStudySequence", []))
+        item.AccessionNumber = source.get("AccessionNumber", "")
+        item.PlacerOrderNumberImagingServiceRequest = ""
+        item.FillerOrderNumberImagingServiceRequest = ""
+        item.RequestedProcedureID = request.get("RequestedProcedureID", "")
+        item.RequestedProcedureDescription = request.get("RequestedProcedureDescription", "")
+        item.RequestedProcedureCodeSequence = copy.deepcopy(request.get("RequestedProcedureCodeSequence", []))
+        items.append(item)
+    return items

@@ -1,0 +1,79 @@
+"""Operator, the last of a graph: writes objects, previews and ``result.json``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from operators.encode.encode_pdf import EncodedPdf
+from operators.encode.identity import Producer
+from operators.encode.messages import KeyImages
+from operators.encode.result import MadeObject, Outcome, write_result
+from operators.encode.segmentation import EncodedSegmentation
+from operators.graph import Step
+
+
+def write(
+    folder: Path,
+    producer: Producer,
+    *,
+    segmentations: Sequence[EncodedSegmentation],
+    report: Dataset,
+    key_images: Sequence[Dataset],
+    pdf: EncodedPdf,
+    pictures: KeyImages,
+    outcome: Outcome,
+) -> None:
+    """Write everything that an analysis made."""
+    objects = [MadeObject(role=s.role, file_stem=s.role, dataset=s.dataset) for s in segmentations]
+    objects.append(MadeObject(role="report", file_stem="report", dataset=report))
+    objects += [
+        MadeObject(role="key_image", file_stem=f"key_image_{number}", dataset=image)
+        for number, image in enumerate(key_images, start=1)
+    ]
+    objects.append(MadeObject(role="report_pdf", file_stem="report_pdf", dataset=pdf.dataset))
+    previews = {f"preview_{n}.png": _png(p.rgb_yxc) for n, p in enumerate(pictures.pictures, start=1)}
+    write_result(folder, producer, objects, outcome, pdf=pdf.pdf, previews=previews)
+
+
+def _png(rgb_yxc: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb_yxc).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+class WriteResults(Step):
+    """Receives everything that was encoded and the ``outcome`` (`Outcome`); emits nothing."""
+
+    receives = ("segmentations", "report", "key_images", "pdf", "pictures", "outcome")
+
+    def __init__(self, fragment: Any, *args: Any, producer: Producer, folder: Path, **kwargs: Any) -> None:
+        self.producer = producer
+        self.folder = folder
+        super().__init__(fragment, *args, **kwargs)
+
+    def work(
+        self,
+        segmentations: tuple[EncodedSegmentation, ...],
+        report: Dataset,
+        key_images: tuple[Dataset, ...],
+        pdf: EncodedPdf,
+        pictures: KeyImages,
+        outcome: Outcome,
+    ) -> None:
+        """Write."""
+        write(
+            self.folder,
+            self.producer,
+            segmentations=segmentations,
+            report=report,
+            key_images=key_images,
+            pdf=pdf,
+            pictures=pictures,
+            outcome=outcome,
+        )
