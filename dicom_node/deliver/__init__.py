@@ -16,6 +16,7 @@ module       peer
 """
 
 from dicom_node.deliver.backoff import delays_s, next_delay_s
+from dicom_node.deliver.delivery import deliver
 from dicom_node.deliver.destination import (
     Destination,
     DicomDestination,
@@ -23,13 +24,19 @@ from dicom_node.deliver.destination import (
     OrthancDestination,
     StowDestination,
 )
+from dicom_node.deliver.package import DeliveredInstance, DeliveryReport, OnDelivered, ResultPackage
 
 __all__ = [
+    "DeliveredInstance",
+    "DeliveryReport",
     "Destination",
     "DicomDestination",
     "FolderDestination",
+    "OnDelivered",
     "OrthancDestination",
+    "ResultPackage",
     "StowDestination",
     "delays_s",
+    "deliver",
     "next_delay_s",
 ]

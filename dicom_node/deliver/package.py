@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -49,36 +50,36 @@ class ResultPackage:
         report = (self.pdf,) if self.pdf else ()
         return (*report, *self.previews, self.manifest_path)
 
+    @classmethod
+    def read(cls, result_dir: Path) -> Self:
+        """The package in a folder that has been verified before, for instance before a restart.
+
+        Raises:
+            StorageUnavailable: The folder is no longer what it was when it was verified.
+        """
+        try:
+            manifest = read_manifest(result_dir)
+            objects = tuple(
+                _read_object(entry.role, path_inside(result_dir, entry.file)) for entry in manifest.objects
+            )
+            return cls(
+                directory=result_dir,
+                app=manifest.app,
+                identity=identity_of(manifest),
+                study_instance_uid=objects[0].study_instance_uid,
+                objects=objects,
+                pdf=path_inside(result_dir, manifest.pdf) if manifest.pdf else None,
+                previews=tuple(path_inside(result_dir, name) for name in manifest.previews),
+            )
+        except (BrokenPromise, OSError, InvalidDicomError, AttributeError, IndexError) as changed:
+            raise StorageUnavailable(
+                f"the verified results in {result_dir} cannot be read any more: {changed}"
+            ) from changed
+
 
 def identity_of(manifest: ResultManifest) -> tuple[str, str, str]:
     """Input digest, app version and model digest of a result."""
     return (manifest.input_digest, manifest.app_version, manifest.model_digest)
-
-
-def read_package(result_dir: Path) -> ResultPackage:
-    """The package in a folder that has been verified before, for instance before a restart.
-
-    Raises:
-        StorageUnavailable: The folder is no longer what it was when it was verified.
-    """
-    try:
-        manifest = read_manifest(result_dir)
-        objects = tuple(
-            _read_object(entry.role, path_inside(result_dir, entry.file)) for entry in manifest.objects
-        )
-        return ResultPackage(
-            directory=result_dir,
-            app=manifest.app,
-            identity=identity_of(manifest),
-            study_instance_uid=objects[0].study_instance_uid,
-            objects=objects,
-            pdf=path_inside(result_dir, manifest.pdf) if manifest.pdf else None,
-            previews=tuple(path_inside(result_dir, name) for name in manifest.previews),
-        )
-    except (BrokenPromise, OSError, InvalidDicomError, AttributeError, IndexError) as changed:
-        raise StorageUnavailable(
-            f"the verified results in {result_dir} cannot be read any more: {changed}"
-        ) from changed
 
 
 def _read_object(role: str, path: Path) -> VerifiedObject:
