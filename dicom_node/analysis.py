@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+
+from pydicom import dcmread
 
 from dicom_node.catalog import App
 from dicom_node.config import NodeConfig
@@ -19,7 +21,7 @@ from dicom_node.infer.pool import AppPool
 from dicom_node.infer.request import write_request
 from dicom_node.store.ledger import Ledger
 from dicom_node.store.tables import JobRow
-from dicom_node.verify import verify_results
+from dicom_node.verify import OutputPromise, ResultIdentity, verify_results
 from dicom_node.verify.manifest import read_manifest
 
 REPORT_ROLE = "report"
@@ -83,7 +85,8 @@ class Analysis:
         with self._pool.lend(app) as process:
             process.run(request, app.manifest.limits.time_limit_s)
         on_verifying()
-        self.verify(app, attempt / "output", inputs, job.input_digest, predecessor, job.study_instance_uid)
+        known = {row.sop_instance_uid for row in self._ledger.instances_of(job.study_instance_uid)}
+        verify_output(app, attempt / "output", inputs, job.input_digest, predecessor, known)
         sync(attempt / "output")
         (attempt / "output").rename(self.results_dir(job.job_id))
         sync_folder(self.job_dir(job.job_id))
@@ -121,6 +124,42 @@ class Analysis:
                     if entry.role == REPORT_ROLE
                 ]
         return []
+
+
+def verify_output(
+    app: App,
+    output: Path,
+    inputs: Mapping[str, Sequence[Path]],
+    input_digest: str,
+    predecessors: Sequence[Path],
+    study_instances: Collection[str] = (),
+) -> None:
+    """Nothing, when an app's output is what its app.toml promises.
+
+    Raises:
+        BrokenPromise: It is not.
+    """
+    training = app.manifest.training
+    verify_results(
+        output,
+        [
+            OutputPromise(role=one.role, sop_class=one.sop_class, count=one.count)
+            for one in app.manifest.outputs
+        ],
+        [path for paths in inputs.values() for path in paths],
+        study_instances=study_instances,
+        identity=ResultIdentity(
+            app=app.name,
+            app_version=app.manifest.app.version,
+            model_digest=app.model_digest,
+            input_digest=input_digest,
+            training_kind=training.kind,
+            training_statement=training.statement,
+        ),
+        predecessors={
+            str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID) for path in predecessors
+        },
+    )
 
 
 def sync(folder: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -174,20 +172,18 @@ def run(  # noqa: PLR0917
 @JSON
 def jobs(config_path: Path, study: str | None, state: str | None, as_json: bool) -> None:
     """Show what became of the studies: the jobs, and the verdict of every app."""
-    from dicom_node.store.ledger import open_ledger
     from dicom_node.store.states import JobState
-    from dicom_node.store.views import job_view
+    from dicom_node.store.views import Views
 
     if state is not None and state not in set(JobState):
         _fail(f"--state {state}: allowed are {', '.join(JobState)}", EXIT_MISUSED)
     config = _load(config_path)
     ledger = _ledger(config, config_path)
-    found = ledger.jobs(study_instance_uid=study, state=JobState(state) if state else None)
+    views = Views(ledger, config.node.data_dir, config.node.late_after_minutes)
+    found = views.jobs(study_instance_uid=study, state=JobState(state) if state else None)
     if as_json:
-        views = [
-            job_view(ledger, job, config.node.data_dir, config.node.late_after_minutes) for job in found
-        ]
-        click.echo(json.dumps(views, indent=1, ensure_ascii=False, default=_iso))
+        documents = [document.model_dump(mode="json") for document in found]
+        click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
         return
     table = Table("job", "study", "app", "state", "attempts", "since", "reason", box=None)
     for job in found:
@@ -200,7 +196,6 @@ def jobs(config_path: Path, study: str | None, state: str | None, as_json: bool)
     if study is not None and state is None:
         for verdict in ledger.verdicts(study):
             console.print(f"{verdict.app}: {verdict.verdict} {verdict.reason}", markup=False, highlight=False)
-    _ = open_ledger
 
 
 @main.command()
@@ -307,10 +302,6 @@ def _ledger(config: NodeConfig, config_path: Path):  # type: ignore[no-untyped-d
         return open_ledger(config.database_url(), config.node.data_dir)
     except Misconfigured as error:
         _fail(f"{config_path}: {error}", EXIT_MISUSED)
-
-
-def _iso(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else os.fspath(value)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

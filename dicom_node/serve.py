@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node import __version__
 from dicom_node.analysis import Analysis
@@ -36,8 +37,10 @@ from dicom_node.errors import Misconfigured
 from dicom_node.group import StudySettler
 from dicom_node.infer.pool import AppPool
 from dicom_node.receive.inbox import Inbox
-from dicom_node.receive.scp import Receiver, RefusedReceipt
+from dicom_node.receive.refusal import RefusedReceipt
+from dicom_node.receive.scp import Receiver
 from dicom_node.route.order import order_study
+from dicom_node.store.documents import AppDocument
 from dicom_node.store.instances import InstanceStore, StoredInstance
 from dicom_node.store.ledger import Ledger, open_ledger
 from dicom_node.store.writer import InstanceWriter
@@ -150,16 +153,14 @@ class Node:
                 writer.put(instance)
 
         def on_refused(receipt: RefusedReceipt) -> None:
-            ledger.record_refused_receipt(
-                receipt.source, receipt.sop_instance_uid, receipt.status, receipt.reason
-            )
+            _record_refusal(ledger, receipt)
 
         node = self.config.node
         receiver = Receiver(
             ae_title=node.ae_title,
             host=node.host,
             port=node.port,
-            peers=[(peer.ae_title, peer.host) for peer in self.config.peer],
+            peers=self.config.peer,
             max_associations=node.max_associations,
             store=store,
             on_stored=on_stored,
@@ -180,7 +181,8 @@ class Node:
             ledger=ledger,
             data_dir=self.config.node.data_dir,
             ae_title=self.config.node.ae_title,
-            apps=tuple(apps.values()),
+            apps=tuple(_app_document(app, self.config) for app in apps.values()),
+            dicom_address=f"{self.config.node.host}:{self.config.node.port}",
             late_after_minutes=self.config.node.late_after_minutes,
             readiness=lambda: self._readiness(ledger),
             resident_mb=lambda: {"node": _resident_mb(), **pool.resident_mb()},
@@ -220,7 +222,7 @@ class Node:
             "disk": shutil.disk_usage(self.config.node.data_dir).free > LEAST_FREE_BYTES,
         }
         if self.role in {"all", "receive"}:
-            checks["receiver"] = self._receiver is not None and self._receiver.is_listening
+            checks["receiver"] = self._receiver is not None
         return checks
 
 
@@ -237,6 +239,35 @@ def serve_forever(config: NodeConfig, role: str) -> None:
     node.start()
     stopped.wait()
     node.stop()
+
+
+def _app_document(app: App, config: NodeConfig) -> AppDocument:
+    about, training = app.manifest.app, app.manifest.training
+    route = config.route_for(app.name)
+    return AppDocument(
+        name=app.name,
+        title=about.title,
+        version=about.version,
+        intended_use=about.intended_use,
+        training_kind=training.kind,
+        training_statement=training.statement,
+        model_digest=app.model_digest,
+        destinations=list(route.destinations) if route else [],
+    )
+
+
+def _record_refusal(ledger: Ledger, receipt: RefusedReceipt) -> None:
+    """Account for something that was not stored; the sender has its answer whatever the ledger says."""
+    source = receipt.calling_ae_title or receipt.source.value
+    status = "" if receipt.status is None else f"0x{receipt.status:04X}"
+    file = f" ({receipt.path.name})" if receipt.path else ""
+    log.warning(
+        "not accepted: %s", receipt.reason, extra={"action": "receipt_refused", "source": receipt.source.value}
+    )
+    try:
+        ledger.record_refused_receipt(source, receipt.sop_instance_uid, status, receipt.reason + file)
+    except SQLAlchemyError:
+        log.exception("the ledger does not take a refusal", extra={"action": "ledger_lost_refusal"})
 
 
 def _take_up_files(store: InstanceStore, ledger: Ledger, writer: InstanceWriter) -> None:

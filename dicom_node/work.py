@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS, DBOSClient, DBOSConfig
 from sqlalchemy.exc import OperationalError
 
 from dicom_node.analysis import Analysis
@@ -115,6 +115,29 @@ def _enqueue(following: Next) -> None:
         },
         *arguments,
     )
+
+
+def order_retry(config: NodeConfig, ledger: Ledger, job_id: str) -> None:
+    """Begin a refused or failed job again, from another process than the node's.
+
+    Raises:
+        IllegalTransition: The job has not ended, or was delivered.
+    """
+    job = ledger.begin_again(job_id)
+    following = Next(job_id=job_id, run=job.run_number, attempt=1, destination="", delay_s=0.0)
+    client = DBOSClient(system_database_url=config.queue_database_url())
+    client.enqueue(
+        {
+            "workflow_name": "analyse",
+            "queue_name": ANALYSES,
+            "workflow_id": _workflow_id(following),
+            "app_version": WORK_VERSION,
+        },
+        job_id,
+        job.run_number,
+        1,
+    )
+    client.destroy()
 
 
 class Work:
@@ -287,6 +310,7 @@ class Work:
                 destination,
                 ResultPackage.read(self._analysis.results_dir(job_id)),
                 has_been_tried=number > 1,
+                calling_ae_title=self._config.node.ae_title,
                 already_delivered=self._ledger.delivered_instances(job_id, destination_name),
                 on_delivered=lambda uid, note: self._ledger.record_delivered_instance(
                     job_id, destination_name, uid, note

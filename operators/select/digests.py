@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -71,3 +72,18 @@ def bundle_digest(bundle: Path) -> str:
             continue
         lines.append(f"{relative.as_posix()}\0{file_digest(path)}\n")
     return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode()).hexdigest()}"
+
+
+def settings_digest(inputs: str, settings: Mapping[str, object]) -> str:
+    """The digest of inputs bound to the site's settings: other settings make other results.
+
+    >>> settings_digest("sha256:0", {}) == "sha256:0"
+    True
+    >>> settings_digest("sha256:0", {"a": 1}) == settings_digest("sha256:0", {"a": 2})
+    False
+    """
+    if not settings:
+        return inputs
+    text = json.dumps(settings, sort_keys=True, default=str)
+    bound = f"{inputs}\0{text}"
+    return f"sha256:{hashlib.sha256(bound.encode()).hexdigest()}"
