@@ -8,10 +8,13 @@
 ``report``            measurement groups to a TID 1500 Comprehensive 3D SR
 ``secondary_capture``  RGB picture to Secondary Capture
 ``pdf``               one page for a person, and its Encapsulated PDF
-``colormap``          SPECT colours and organ outlines for pictures
+``pictures``          planes, colours and outlines for key images
 ``result``            ``result.json``, the table of contents of an analysis
-``write_*``           the operators: receive, call, write, emit
+``messages``          what an app hands to the operators
+``encode_*``          the operators: receive, encode, emit
+``write_results``     the operator that ends a graph
 ====================  ==========================================================
 
-Every builder returns a valid object that is not changed afterwards.
+Every builder returns a valid object that is not changed afterwards. The operators run in
+any `operators.graph.Graph`; the builders need no graph.
 """

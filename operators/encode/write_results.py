@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from pydicom.dataset import Dataset
 
 from operators.encode.encode_pdf import EncodedPdf
 from operators.encode.identity import Producer
 from operators.encode.messages import KeyImages
+from operators.encode.pictures import png_of
 from operators.encode.result import MadeObject, Outcome, write_result
 from operators.encode.segmentation import EncodedSegmentation
 from operators.graph import Step
@@ -37,14 +36,8 @@ def write(
         for number, image in enumerate(key_images, start=1)
     ]
     objects.append(MadeObject(role="report_pdf", file_stem="report_pdf", dataset=pdf.dataset))
-    previews = {f"preview_{n}.png": _png(p.rgb_yxc) for n, p in enumerate(pictures.pictures, start=1)}
+    previews = {f"preview_{n}.png": png_of(p.rgb_yxc) for n, p in enumerate(pictures.pictures, start=1)}
     write_result(folder, producer, objects, outcome, pdf=pdf.pdf, previews=previews)
-
-
-def _png(rgb_yxc: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(rgb_yxc).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 class WriteResults(Step):
