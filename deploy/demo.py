@@ -157,7 +157,9 @@ def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
             if is_routed and all(job["state"] in ENDED for job in jobs):
                 return jobs
         time.sleep(0.2)
-    raise SystemExit(f"study {study_instance_uid} did not end within {DONE_WITHIN_S} s; see {FOLDER}/node.log")
+    raise SystemExit(
+        f"study {study_instance_uid} did not end within {DONE_WITHIN_S} s; see {FOLDER}/node.log"
+    )
 
 
 def show(job: dict[str, Any], previews: Path) -> None:

@@ -38,9 +38,7 @@ class Analysis:
         apps: The catalogue, by name.
     """
 
-    def __init__(
-        self, config: NodeConfig, ledger: Ledger, pool: AppPool, apps: Mapping[str, App]
-    ) -> None:
+    def __init__(self, config: NodeConfig, ledger: Ledger, pool: AppPool, apps: Mapping[str, App]) -> None:
         self._config = config
         self._ledger = ledger
         self._pool = pool

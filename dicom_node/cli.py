@@ -132,11 +132,14 @@ def apps(app_roots: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--settings", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="TOML file with the app's settings, as in [route.settings].")
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML file with the app's settings, as in [route.settings].",
+)
 @APPS
 @DEVICE
-def run(  # noqa: PLR0917
+def run(
     app: str,
     paths: tuple[Path, ...],
     output: Path,
@@ -223,7 +226,7 @@ def retry(job: str, config_path: Path) -> None:
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--shift", is_flag=True, help='Draw from "hospital B", which no training has seen.')
 @APPS
-def phantom(  # noqa: PLR0917
+def phantom(
     app: str, seed: int, count: int, output: Path, shift: bool, app_roots: tuple[Path, ...]
 ) -> None:
     """Make phantom cases of APP: DICOM, truth.json and truth.nii.gz in a folder per case."""
@@ -234,11 +237,13 @@ def phantom(  # noqa: PLR0917
 @main.command()
 @click.argument("app")
 @click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Bundle to write.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Bundle to write."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @APPS
 @DEVICE
-def train(  # noqa: PLR0917
+def train(
     app: str, data: Path, output: Path, seed: int, app_roots: tuple[Path, ...], device: str
 ) -> None:
     """Train APP on the cases in a folder: phantoms, or a hospital's own in the same layout."""
@@ -249,12 +254,15 @@ def train(  # noqa: PLR0917
 @main.command()
 @click.argument("app")
 @click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
-@click.option("--bundle", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              help="Model bundle to measure; default: the one that ships with the app.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Model bundle to measure; default: the one that ships with the app.",
+)
 @APPS
 @DEVICE
 @JSON
-def evaluate(  # noqa: PLR0917
+def evaluate(
     app: str, data: Path, bundle: Path | None, app_roots: tuple[Path, ...], device: str, as_json: bool
 ) -> None:
     """Measure APP on cases with known truth, with 95 % intervals over patients."""
@@ -262,7 +270,7 @@ def evaluate(  # noqa: PLR0917
     _app_command("evaluate", app, arguments, app_roots, bundle=bundle, needs_bundle=True)
 
 
-def _app_command(  # noqa: PLR0913
+def _app_command(
     command: str,
     app: str,
     arguments: list[str],

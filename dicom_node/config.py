@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from dicom_node.deliver.destination import Destination
 from dicom_node.errors import Misconfigured
@@ -172,7 +173,7 @@ def load(path: Path) -> NodeConfig:
     return _with_absolute_paths(config, path.resolve().parent)
 
 
-def _sentence(path: Path, error: Any) -> str:
+def _sentence(path: Path, error: ErrorDetails) -> str:
     key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in error["loc"])
     key = key.replace(".[", "[")
     if error["type"] == "extra_forbidden":
@@ -209,8 +210,9 @@ def _check_names(path: Path, config: NodeConfig) -> None:
         for wanted in route.destinations:
             if wanted not in names:
                 allowed = ", ".join(names) or "none, add a [[destination]]"
+                key = f"route[{index}].destinations"
                 raise Misconfigured(
-                    f"{path}: route[{index}].destinations = {wanted!r}: no such destination; allowed are {allowed}"
+                    f"{path}: {key} = {wanted!r}: no such destination; allowed are {allowed}"
                 )
 
 

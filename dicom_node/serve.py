@@ -98,7 +98,10 @@ class Node:
             self._start(starting)
             self._stack = starting.pop_all()
         log.info(
-            "%s %s is up", self.config.node.ae_title, __version__, extra={"action": "node_started", **self.ports}
+            "%s %s is up",
+            self.config.node.ae_title,
+            __version__,
+            extra={"action": "node_started", **self.ports},
         )
 
     def stop(self) -> None:
@@ -128,9 +131,7 @@ class Node:
         if self.role in {"all", "receive"}:
             self._start_receiving(stack, ledger, work, apps)
 
-    def _start_receiving(
-        self, stack: ExitStack, ledger: Ledger, work: Work, apps: Mapping[str, App]
-    ) -> None:
+    def _start_receiving(self, stack: ExitStack, ledger: Ledger, work: Work, apps: Mapping[str, App]) -> None:
         store = InstanceStore(self.config.node.data_dir)
 
         def route(study_instance_uid: str) -> None:
@@ -160,7 +161,7 @@ class Node:
             ae_title=node.ae_title,
             host=node.host,
             port=node.port,
-            peers=self.config.peer,
+            peers=[(peer.ae_title, peer.host) for peer in self.config.peer],
             max_associations=node.max_associations,
             store=store,
             on_stored=on_stored,
@@ -174,9 +175,7 @@ class Node:
         inbox.start()
         stack.callback(inbox.stop)
 
-    def _start_web(
-        self, stack: ExitStack, ledger: Ledger, pool: AppPool, apps: Mapping[str, App]
-    ) -> None:
+    def _start_web(self, stack: ExitStack, ledger: Ledger, pool: AppPool, apps: Mapping[str, App]) -> None:
         view = NodeView(
             ledger=ledger,
             data_dir=self.config.node.data_dir,
@@ -252,6 +251,7 @@ def _app_document(app: App, config: NodeConfig) -> AppDocument:
         training_kind=training.kind,
         training_statement=training.statement,
         model_digest=app.model_digest,
+        problem=app.problem,
         destinations=list(route.destinations) if route else [],
     )
 
@@ -262,7 +262,9 @@ def _record_refusal(ledger: Ledger, receipt: RefusedReceipt) -> None:
     status = "" if receipt.status is None else f"0x{receipt.status:04X}"
     file = f" ({receipt.path.name})" if receipt.path else ""
     log.warning(
-        "not accepted: %s", receipt.reason, extra={"action": "receipt_refused", "source": receipt.source.value}
+        "not accepted: %s",
+        receipt.reason,
+        extra={"action": "receipt_refused", "source": receipt.source.value},
     )
     try:
         ledger.record_refused_receipt(source, receipt.sop_instance_uid, status, receipt.reason + file)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions
 from sqlalchemy.exc import OperationalError
 
 from dicom_node.analysis import Analysis
@@ -77,7 +77,11 @@ def _analyse_step(job_id: str, run: int, attempt: int) -> list[Next]:
 @DBOS.step(retries_allowed=True, max_attempts=20, interval_seconds=1.0, should_retry=_is_passing)
 def _deliver_step(job_id: str, run: int, attempt: int, destination: str) -> list[Next]:
     return _guarded(
-        lambda work: work.attempt_delivery(job_id, run, attempt, destination), job_id, run, attempt, destination
+        lambda work: work.attempt_delivery(job_id, run, attempt, destination),
+        job_id,
+        run,
+        attempt,
+        destination,
     )
 
 
@@ -100,21 +104,25 @@ def _workflow_id(following: Next) -> str:
     return f"{following['job_id']}:{following['run']}:{kind}:{following['attempt']}"
 
 
+def _options(following: Next) -> EnqueueOptions:
+    options: EnqueueOptions = {
+        "workflow_name": "deliver" if following["destination"] else "analyse",
+        "queue_name": DELIVERIES if following["destination"] else ANALYSES,
+        "workflow_id": _workflow_id(following),
+        "app_version": WORK_VERSION,
+    }
+    if following["delay_s"]:
+        options["delay_seconds"] = following["delay_s"]
+    return options
+
+
+def _arguments(following: Next) -> tuple[str | int, ...]:
+    always = (following["job_id"], following["run"], following["attempt"])
+    return (*always, following["destination"]) if following["destination"] else always
+
+
 def _enqueue(following: Next) -> None:
-    arguments: tuple[object, ...] = (following["job_id"], following["run"], following["attempt"])
-    is_delivery = bool(following["destination"])
-    if is_delivery:
-        arguments = (*arguments, following["destination"])
-    DBOS.enqueue_workflow_with_options(
-        {
-            "workflow_name": "deliver" if is_delivery else "analyse",
-            "queue_name": DELIVERIES if is_delivery else ANALYSES,
-            "workflow_id": _workflow_id(following),
-            "app_version": WORK_VERSION,
-            **({"delay_seconds": following["delay_s"]} if following["delay_s"] else {}),
-        },
-        *arguments,
-    )
+    DBOS.enqueue_workflow_with_options(_options(following), *_arguments(following))
 
 
 def order_retry(config: NodeConfig, ledger: Ledger, job_id: str) -> None:
@@ -126,17 +134,7 @@ def order_retry(config: NodeConfig, ledger: Ledger, job_id: str) -> None:
     job = ledger.begin_again(job_id)
     following = Next(job_id=job_id, run=job.run_number, attempt=1, destination="", delay_s=0.0)
     client = DBOSClient(system_database_url=config.queue_database_url())
-    client.enqueue(
-        {
-            "workflow_name": "analyse",
-            "queue_name": ANALYSES,
-            "workflow_id": _workflow_id(following),
-            "app_version": WORK_VERSION,
-        },
-        job_id,
-        job.run_number,
-        1,
-    )
+    client.enqueue(_options(following), *_arguments(following))
     client.destroy()
 
 
@@ -265,9 +263,7 @@ class Work:
         reason = f"attempt {attempt} failed, the next is in {delay_s:g} s: {failure}"
         self._ledger.change_state(job.job_id, JobState.WAITING, reason=reason)
         return [
-            Next(
-                job_id=job.job_id, run=job.run_number, attempt=attempt + 1, destination="", delay_s=delay_s
-            )
+            Next(job_id=job.job_id, run=job.run_number, attempt=attempt + 1, destination="", delay_s=delay_s)
         ]
 
     def broken(self, job_id: str, run: int, attempt: int, destination: str, error: Exception) -> list[Next]:
@@ -348,4 +344,3 @@ class Work:
                 delay_s=delay_s,
             )
         ]
-

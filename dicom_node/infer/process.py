@@ -125,7 +125,8 @@ class AppProcess:
             self._process = None
 
     def _ask(self, message: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
-        assert self._connection is not None and self._process is not None  # noqa: S101
+        assert self._connection is not None  # noqa: S101
+        assert self._process is not None  # noqa: S101
         deadline = time.monotonic() + time_limit_s
         received = b""
         try:

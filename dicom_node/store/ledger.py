@@ -19,7 +19,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, create_engine, event, func, select, update
+from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
@@ -116,7 +116,9 @@ def _engine(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # a reader that later writes would fail at once instead of waiting its turn
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+        )
 
     return engine
 
@@ -172,10 +174,8 @@ class Ledger:
                     "calling_ae_title": instance.calling_ae_title,
                     "is_conflict": instance.conflict,
                 }
-                added = session.execute(
-                    self._insert(InstanceRow).values(**row).on_conflict_do_nothing()
-                ).rowcount
-                if added:
+                statement = self._insert(InstanceRow).values(**row).on_conflict_do_nothing()
+                if session.scalar(statement.returning(InstanceRow.path)) is not None:
                     self._grow_study(session, instance)
 
     def _grow_study(self, session: Session, instance: StoredInstance) -> None:
@@ -334,7 +334,9 @@ class Ledger:
         session.add(row)
         session.flush()
         for name in job.destinations:
-            session.add(DeliveryRow(job_id=row.job_id, destination=name, is_done=False, attempts=0, last_error=""))
+            session.add(
+                DeliveryRow(job_id=row.job_id, destination=name, is_done=False, attempts=0, last_error="")
+            )
         self._event(session, job.study_instance_uid, row.job_id, f"job_{job.state.value}", job.reason)
         return row, True
 
@@ -407,7 +409,13 @@ class Ledger:
             return {(app, state): count for app, state, count in rows}
 
     def change_state(
-        self, job_id: str, state: JobState, *, reason: str = "", attribute: str = "", attempt: int | None = None
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        reason: str = "",
+        attribute: str = "",
+        attempt: int | None = None,
     ) -> JobRow:
         """The job in its new state.
 

@@ -33,9 +33,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
         {JobState.VERIFYING, JobState.WAITING, JobState.DELIVERING, JobState.REFUSED, JobState.FAILED}
     ),
     # RUNNING: the node was killed while it verified
-    JobState.VERIFYING: frozenset(
-        {JobState.DELIVERING, JobState.WAITING, JobState.RUNNING, JobState.FAILED}
-    ),
+    JobState.VERIFYING: frozenset({JobState.DELIVERING, JobState.WAITING, JobState.RUNNING, JobState.FAILED}),
     JobState.DELIVERING: frozenset({JobState.DELIVERED, JobState.FAILED}),
     JobState.DELIVERED: frozenset(),
     # a person asked for another try

@@ -137,8 +137,18 @@ class NodeProcess:
     def store(self, *paths: Path, ae_title: str = "DICOMNODE") -> subprocess.CompletedProcess[str]:
         """Send files or folders with DCMTK."""
         return subprocess.run(
-            ["/usr/bin/storescu", "-v", "-R", "+sd", "+r", "-aec", ae_title, "127.0.0.1", str(self.dicom_port),
-             *map(os.fspath, paths)],
+            [
+                "/usr/bin/storescu",
+                "-v",
+                "-R",
+                "+sd",
+                "+r",
+                "-aec",
+                ae_title,
+                "127.0.0.1",
+                str(self.dicom_port),
+                *map(os.fspath, paths),
+            ],
             capture_output=True,
             text=True,
             timeout=120,

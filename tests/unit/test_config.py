@@ -63,7 +63,10 @@ def test_settings_reach_the_route(tmp_path: Path) -> None:
         ("[node]\nport = 70000", "node.port = 70000: Input should be less than or equal to 65535"),
         ("[node]\nprot = 1", "node.prot: unknown key; allowed are"),
         ("[nodes]", "nodes: unknown key; allowed are destination, node"),
-        ('[node]\nae_title = "SEVENTEEN_LETTERS"', "node.ae_title = 'SEVENTEEN_LETTERS': an AE title has 1 to 16"),
+        (
+            '[node]\nae_title = "SEVENTEEN_LETTERS"',
+            "node.ae_title = 'SEVENTEEN_LETTERS': an AE title has 1 to 16",
+        ),
         ('[node]\nsettle_seconds = "soon"', "node.settle_seconds = 'soon': Input should be a valid number"),
         ('[node]\ndatabase = "mysql://x"', "node.database = 'mysql://x'"),
         ('[[peer]]\nae_title = "PACS"', "peer[0].host: missing"),

@@ -26,7 +26,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def instance(ledger: Ledger, number: int, *, at: datetime | None = None, conflict: bool = False) -> StoredInstance:
+def instance(
+    ledger: Ledger, number: int, *, at: datetime | None = None, conflict: bool = False
+) -> StoredInstance:
     return StoredInstance(
         study_instance_uid=STUDY,
         series_instance_uid="1.2.3.4",
