@@ -10,7 +10,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from dicom_node.errors import BrokenPromise
-from dicom_node.verify.sources import KnownInstance, KnownInstances, is_known
+from dicom_node.verify.sources import KnownInstance, KnownInstances, is_known, known_instance
 
 _NOT_INSTANCES = frozenset(
     {
@@ -121,6 +121,7 @@ def check_references(
                 f"{name}: {reference.path[-1]} refers to {reference.sop_instance_uid}, "
                 "which is neither a received instance nor a result"
             )
+    _check_own_segments(name, dataset)
     _check_evidence(name, found)
     _check_source_series(name, dataset, {instance.series_instance_uid for instance in known.values()})
 
@@ -147,6 +148,19 @@ def _numbers(item: Dataset, keyword: str) -> tuple[int, ...]:
     if value is None:
         return ()
     return tuple(int(number) for number in value) if isinstance(value, MultiValue) else (int(value),)
+
+
+def _check_own_segments(name: str, dataset: Dataset) -> None:
+    """Each frame of a segmentation is of a segment that is described (PS3.3 C.8.20.3.1)."""
+    described = known_instance(dataset).segment_numbers
+    groups = (
+        *(dataset.get("SharedFunctionalGroupsSequence") or ()),
+        *(dataset.get("PerFrameFunctionalGroupsSequence") or ()),
+    )
+    for group in groups:
+        for item in group.get("SegmentIdentificationSequence") or ():
+            if not described.issuperset(_numbers(item, "ReferencedSegmentNumber")):
+                raise BrokenPromise(f"{name}: a frame is of a segment that SegmentSequence does not describe")
 
 
 def _check_evidence(name: str, found: Iterable[Reference]) -> None:
