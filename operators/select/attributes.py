@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr._snomed_dict import mapping as snomed_mapping
@@ -21,7 +22,15 @@ from pydicom.tag import BaseTag
 
 Value = str | int | float | bool
 
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    struct.error,
+    BytesLengthException,
+)
 """What pydicom raises when it meets a value that is not what its VR says."""
 
 UNDECODABLE = (*UNREADABLE, NotImplementedError, RecursionError)

@@ -145,7 +145,7 @@ def _near(wanted: Input, series: SeriesHeaders) -> _Near:
 
     view = max(series.views, key=fulfilled)
     failed = next(rule for rule in wanted.match if not rule.holds(view))
-    return _Near((fulfilled(view), len(series.views)), failed.explain(view), failed.first_attribute)
+    return _Near((fulfilled(view), len(series.views)), failed.explain(view), failed.at_fault(view))
 
 
 def _nearest(searches: Sequence[_Search]) -> tuple[Input, _Near] | None:
@@ -243,7 +243,7 @@ def _mixture(wanted: Input, series: SeriesHeaders) -> Shortcoming | None:
         if failing:
             return Shortcoming(
                 f"the series is mixed: {rule.explain(failing[0])}, {_share(failing, series)}",
-                rule.first_attribute,
+                rule.at_fault(failing[0]),
             )
     return None
 
@@ -260,7 +260,7 @@ def _told(rule: EnvelopeRule, series: SeriesHeaders) -> Shortcoming | None:
     if not failing:
         return None
     share = f", {_share(failing, series)}" if len(failing) < len(series.views) else ""
-    return Shortcoming(f"{rule.reason}: {_state(rule, failing[0])}{share}", rule.first_attribute)
+    return Shortcoming(f"{rule.reason}: {_state(rule, failing[0])}{share}", rule.at_fault(failing[0]))
 
 
 def _state(rule: Predicate, view: InstanceView) -> str:
@@ -292,17 +292,9 @@ def _ambiguity(manifest: AppManifest, inputs: dict[str, tuple[InstanceHeader, ..
         for header in headers:
             other = owner.setdefault(header.sop_instance_uid, name)
             if other != name:
-                first, second = manifest.input_named(other), manifest.input_named(name)
-                attribute = _distinction(first, second)
-                reason = f"an instance is both {first.title} and {second.title}"
-                return Outside(f"{reason}; {attribute} does not tell them apart", attribute)
+                titles = f"{manifest.input_named(other).title} and {manifest.input_named(name).title}"
+                return Outside(f"SOPInstanceUID: an instance is both {titles}", "SOPInstanceUID")
     return None
-
-
-def _distinction(first: Input, second: Input) -> str:
-    """The attribute of the first predicate that only one of the inputs has."""
-    only = [rule for rule in first.match if rule not in second.match]
-    return only[0].first_attribute if only else "SOPInstanceUID"
 
 
 def _first_identity_shortcoming(series: SeriesHeaders) -> Shortcoming | None:

@@ -173,7 +173,7 @@ def _acquired(dataset: Dataset) -> datetime | None:
         date = first_value(dataset, "SeriesDate") or first_value(dataset, "StudyDate")
     if date is None or time is None:
         return None
-    return _date_time(f"{_compact(date)}{_compact(time)}")
+    return _date_time(f"{_compact(date).replace('.', '')}{_compact(time)}")
 
 
 def _compact(value: object) -> str:

@@ -7,11 +7,12 @@ them there are is noted, so that rules can compare it with what the header asks 
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -101,7 +102,7 @@ class InstanceHeader:
 
     def text(self, keyword: str) -> str:
         """The first value as text, empty when missing or undecodable."""
-        with _quiet():
+        with _QUIET:
             value = first_value(self.dataset, keyword)
         return "" if value is None else str(value)
 
@@ -137,7 +138,7 @@ class InstanceView:
 
     def values(self, attribute: str) -> list[tuple[Value, ...]]:
         """Values of a keyword path or ``@fact``, one tuple per element that the path reaches."""
-        with _quiet():
+        with _QUIET:
             if not attribute.startswith("@"):
                 return self._attribute(attribute)
             value = self._fact(attribute)
@@ -149,7 +150,7 @@ class InstanceView:
             return self.header.pixel_bytes > 0
         if self.values(attribute):
             return True
-        with _quiet():
+        with _QUIET:
             return not attribute.startswith("@") and sequence_length(self.header.dataset, attribute) > 0
 
     def _attribute(self, attribute: str) -> list[tuple[Value, ...]]:
@@ -180,7 +181,7 @@ def read_header(path: Path, *, content_digest: str = "") -> InstanceHeader:
     Raises:
         UnreadableInstance: It is not a DICOM file, is damaged, or is a DICOMDIR.
     """
-    with _quiet():
+    with _QUIET:
         try:
             with path.open("rb") as file:
                 dataset, offset, pixel_bytes = _read(file)
@@ -210,7 +211,7 @@ def header_of(dataset: Dataset, path: Path) -> InstanceHeader:
         dataset: With its pixel data; is not changed.
         path: Where the file is.
     """
-    with _quiet():
+    with _QUIET:
         bare = Dataset()
         for tag in dataset.keys():
             if tag not in PIXEL_TAGS:
@@ -311,9 +312,36 @@ def _inflate(deflated: bytes) -> tuple[BytesIO, int]:
     return BytesIO(inflated), len(inflated) if is_whole else UNDEFINED_LENGTH
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Malformed values make pydicom warn; the rules say it better."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _Quiet:
+    """While any thread is inside, pydicom neither warns nor logs.
+
+    It tells of a malformed value by repeating the value, which may identify a patient. Both
+    switches are the process' own, so the first thread in sets them and the last one out
+    sets them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+                _PYDICOM_LOG.disabled = True
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                _PYDICOM_LOG.disabled = False
+                self._filters.__exit__(None, None, None)
+
+
+_PYDICOM_LOG = logging.getLogger("pydicom")
+
+_QUIET = _Quiet()

@@ -115,10 +115,9 @@ class Predicate(BaseModel):
 
     def explain(self, instance: Readable) -> str:
         """Why the instance does not fulfil it, as in ``Modality is 'CT', 'NM' is needed``."""
-        if self.any_of is not None:
-            return ", and ".join(one.explain(instance) for one in self.any_of)
-        if self.all_of is not None:
-            return ", and ".join(one.explain(instance) for one in self.all_of if not one.holds(instance))
+        told = self._told(instance)
+        if told != (self,):
+            return ", and ".join(dict.fromkeys(one.explain(instance) for one in told))
         if self.negated is not None:
             return f"{self.negated.state(instance)}, which is not allowed"
         if self.present is not None:
@@ -129,7 +128,8 @@ class Predicate(BaseModel):
         """What the instance has: ``Modality is 'CT'``, ``Modality is missing``."""
         if self.attribute is None:
             leaves = self.any_of or self.all_of or (self.negated,)
-            return " and ".join(leaf.state(instance) for leaf in leaves if leaf is not None)
+            states = (leaf.state(instance) for leaf in leaves if leaf is not None)
+            return " and ".join(dict.fromkeys(states))
         found = [values for values in map(self._at_index, instance.values(self.attribute)) if values]
         fact = FACTS.get(self.attribute)
         if not found and fact is not None:
@@ -138,16 +138,53 @@ class Predicate(BaseModel):
             return f"{self.name} is {'present' if instance.is_present(self.attribute) else 'missing'}"
         if not self._may_show:
             return f"{self.name} is another text"
-        return f"{self.name} is {' or '.join(dict.fromkeys(map(show, found)))}"
+        return f"{self.name} is {' or '.join(dict.fromkeys(map(show, found)))}{self._meaning(instance)}"
 
-    @property
-    def first_attribute(self) -> str:
+    def _meaning(self, instance: Readable) -> str:
+        """What the code beside a CodeValue means, in brackets."""
+        path, _, keyword = (self.attribute or "").rpartition(".")
+        meanings = instance.values(f"{path}.CodeMeaning") if keyword == "CodeValue" and path else []
+        return f" ({', '.join(show(one).strip(chr(39)) for one in meanings)})" if meanings else ""
+
+    def at_fault(self, instance: Readable) -> str:
         """The DICOM keyword path that a verdict names: of a fact, what it is derived from."""
+        last = self._told(instance)[-1]
+        if last is not self:
+            return last.at_fault(instance)
+        if self.attribute is None:
+            return self.negated.at_fault(instance) if self.negated is not None else ""
+        fact = FACTS.get(self.attribute)
+        if fact is None:
+            return self.attribute
+        if instance.values(self.attribute):
+            return fact.attributes[0]
+        missing = (one for one in fact.attributes if not instance.is_present(one))
+        return next(missing, fact.attributes[0])
+
+    def _told(self, instance: Readable) -> tuple[Predicate, ...]:
+        """The parts that say why it is false; a predicate without parts is its own.
+
+        Of alternatives these are the ones up to the first whose attribute has a value: what
+        comes after is a fall-back that was not looked for.
+        """
+        if self.all_of is not None:
+            return next(((one,) for one in self.all_of if not one.holds(instance)), (self.all_of[0],))
+        if self.any_of is None:
+            return (self,)
+        told = []
+        for one in self.any_of:
+            told.append(one)
+            if one._has_value(instance):
+                break
+        return tuple(told)
+
+    def _has_value(self, instance: Readable) -> bool:
+        """True when the part that makes it false is of an attribute that is there."""
         if self.attribute is not None:
-            fact = FACTS.get(self.attribute)
-            return fact.attributes[0] if fact else self.attribute
-        leaves = self.any_of or self.all_of or (self.negated,)
-        return next(leaf.first_attribute for leaf in leaves if leaf is not None)
+            return instance.is_present(self.attribute)
+        if self.negated is not None:
+            return self.negated._has_value(instance)
+        return any(one._has_value(instance) for one in self._told(instance))
 
     @property
     def name(self) -> str:
