@@ -37,7 +37,9 @@ class ResultObject(Document):
     role: str = Field(description="What the object is for, as the app's app.toml names it.")
     file: str = Field(description="Its file name.")
     sop_class_uid: str = Field(description="SOP Class UID; empty when the file cannot be read any more.")
-    sop_instance_uid: str = Field(description="SOP Instance UID; empty when the file cannot be read any more.")
+    sop_instance_uid: str = Field(
+        description="SOP Instance UID; empty when the file cannot be read any more."
+    )
     url: str = Field(description="Where the file can be fetched, relative to this server.")
 
 
@@ -104,6 +106,7 @@ class VerdictDocument(Document):
 
     app: str = Field(description="Name of the app.")
     verdict: str = Field(description="What the rules said: taken, refused or not_for_this_app.")
+    state: JobState | None = Field(description="Where the job is, when there is one.")
     outcome: Outcome = Field(description="How it stands or ended.")
     reason: str = Field(description="Why it was refused, failed, waits, or is not for this app.")
     attribute: str = Field(description="The DICOM attribute that the reason is about, or empty.")
@@ -163,3 +166,4 @@ class AppDocument(Document):
     destinations: list[str] = Field(
         default_factory=list, description="Where this site sends its results; empty when it is not used."
     )
+    problem: str = Field("", description="Why the app cannot be run, or empty.")

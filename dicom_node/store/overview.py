@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, extract, func, select
+from sqlalchemy import ColumnElement, case, extract, func, select
 from sqlalchemy.orm import sessionmaker
 
 from dicom_node.store.documents import Outcome
 from dicom_node.store.ledger import Ledger
 from dicom_node.store.states import ENDED, JobState
-from dicom_node.store.tables import DeliveredRow, DeliveryRow, InstanceRow, JobRow, ReceiptRow, StudyRow, VerdictRow
+from dicom_node.store.tables import (
+    DeliveredRow,
+    DeliveryRow,
+    InstanceRow,
+    JobRow,
+    ReceiptRow,
+    StudyRow,
+    VerdictRow,
+)
 
 ENDED_STATES = tuple(state.value for state in ENDED)
 
@@ -64,15 +72,14 @@ def _outcome(late_before: datetime) -> ColumnElement[str]:
     )
 
 
-def _present(query: Select[Any]) -> Select[Any]:
+def _present(query: Any) -> Any:
     """The query over the verdicts of each study's last routing, with their jobs."""
+    is_last = (VerdictRow.study_instance_uid == StudyRow.study_instance_uid) & (
+        VerdictRow.revision == StudyRow.revision
+    )
     return (
         query.select_from(VerdictRow)
-        .join(
-            StudyRow,
-            (VerdictRow.study_instance_uid == StudyRow.study_instance_uid)
-            & (VerdictRow.revision == StudyRow.revision),
-        )
+        .join(StudyRow, is_last)
         .outerjoin(JobRow, VerdictRow.job_id == JobRow.job_id)
     )
 
@@ -159,9 +166,7 @@ class Overview:
 
     def deliveries(self, job_ids: Collection[str]) -> dict[str, list[DeliveryRow]]:
         """How far each destination of each job is."""
-        query = (
-            select(DeliveryRow).where(DeliveryRow.job_id.in_(job_ids)).order_by(DeliveryRow.destination)
-        )
+        query = select(DeliveryRow).where(DeliveryRow.job_id.in_(job_ids)).order_by(DeliveryRow.destination)
         found: dict[str, list[DeliveryRow]] = {job_id: [] for job_id in job_ids}
         with self._sessions() as session:
             for row in session.scalars(query):
@@ -229,8 +234,8 @@ class Overview:
                 for app, count, total_s, *at_most in session.execute(query)
             }
 
-    def _seconds(self) -> ColumnElement[float]:
+    def _seconds(self) -> ColumnElement[Any]:
         if self._is_sqlite:  # keeps times as text
-            days: ColumnElement[float] = func.julianday(JobRow.updated_at) - func.julianday(JobRow.created_at)
+            days: ColumnElement[Any] = func.julianday(JobRow.updated_at) - func.julianday(JobRow.created_at)
             return days * 86400.0
         return extract("epoch", JobRow.updated_at - JobRow.created_at)

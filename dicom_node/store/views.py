@@ -181,9 +181,16 @@ class Views:
             late_before=late_before, text=text, outcomes=outcomes, limit=limit, offset=offset
         )
         verdicts = self._verdicts([row.study_instance_uid for row in rows], late_before)
-        return StudyPage(
-            studies=[_study(row, verdicts[row.study_instance_uid]) for row in rows], total=total
-        )
+        return StudyPage(studies=[_study(row, verdicts[row.study_instance_uid]) for row in rows], total=total)
+
+    def outcome_counts(self) -> dict[Outcome, int]:
+        """How many parts of apps in studies stand in which way."""
+        return self._overview.outcome_counts(self.late_before)
+
+    def summaries(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """The results of jobs in one line each, where they have results."""
+        found = {job_id: self._results(job_id)[0] for job_id in job_ids}
+        return {job_id: result.summary for job_id, result in found.items() if result}
 
     def study(self, study_instance_uid: str) -> StudyDocument | None:
         """A study with history and jobs, or None."""
@@ -260,6 +267,7 @@ def _verdict(row: VerdictRow, job: JobRow | None, outcome: Outcome) -> VerdictDo
     return VerdictDocument(
         app=row.app,
         verdict=row.verdict,
+        state=None if job is None else JobState(job.state),
         outcome=outcome,
         reason=row.reason if job is None else job.reason,
         attribute=row.attribute if job is None else job.attribute,
