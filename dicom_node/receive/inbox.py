@@ -35,7 +35,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from dicom_node.errors import NotDicom, Refused, StorageUnavailable
-from dicom_node.receive.refusal import OnRefused, RefusedAt, RefusedReceipt
+from dicom_node.receive.refusal import OnRefused, RefusalSource, RefusedReceipt
 from dicom_node.store.instances import InstanceStore, StoredInstance, copy_into
 from dicom_node.store.part10 import guess_transfer_syntax, read_file_meta
 
@@ -205,7 +205,9 @@ class Inbox:
             return
         logger.warning("not stored: %s", error, extra={"action": "instance_refused"})
         self._on_refused(
-            RefusedReceipt(at=RefusedAt.INBOX, reason=str(error), attribute=error.attribute, path=target)
+            RefusedReceipt(
+                source=RefusalSource.INBOX, reason=str(error), attribute=error.attribute, path=target
+            )
         )
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class RefusedAt(StrEnum):
+class RefusalSource(StrEnum):
     """What was refused."""
 
     ASSOCIATION = "association"
@@ -22,18 +22,18 @@ class RefusedReceipt:
     """Something that was not stored, and why.
 
     Attributes:
-        at: What was refused: an association, one C-STORE, one file of the inbox.
+        source: What was refused: an association, one C-STORE, one file of the inbox.
         reason: A sentence for a person; holds no value of any attribute.
-        status: The DIMSE status that the sender was given; None where there is none.
+        status: The DIMSE status that the sender was given, as ``0xA700``; empty where there is none.
         attribute: Keyword of the attribute that is wrong, if it is one.
         sop_class_uid: As the sender's command said; empty if unknown.
         sop_instance_uid: Likewise.
         path: The file in the inbox's folder of rejected files.
     """
 
-    at: RefusedAt
+    source: RefusalSource
     reason: str
-    status: int | None = None
+    status: str = ""
     attribute: str = ""
     calling_ae_title: str = ""
     calling_host: str = ""

@@ -13,7 +13,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
@@ -23,7 +23,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.errors import InconsistentInstance, Misconfigured, NotDicom, Refused, StorageUnavailable
-from dicom_node.receive.refusal import OnRefused, RefusedAt, RefusedReceipt
+from dicom_node.receive.refusal import OnRefused, RefusalSource, RefusedReceipt
 from dicom_node.receive.sop_classes import storage_contexts
 from dicom_node.receive.transport import (
     MAX_PDU_BYTES,
@@ -34,6 +34,8 @@ from dicom_node.receive.transport import (
 )
 from dicom_node.store.instances import IncomingDataSet, InstanceStore, StoredInstance
 from dicom_node.store.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+__all__ = ["Peer", "Receiver", "RefusalSource", "RefusedReceipt", "is_known_peer"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,16 +70,8 @@ MAX_ERROR_COMMENT_LENGTH: Final = 64
 """(0000,0902) has VR LO (PS3.7 E.1)."""
 
 
-class Peer(Protocol):
-    """Who may send."""
-
-    @property
-    def ae_title(self) -> str:
-        """Calling AE title."""
-
-    @property
-    def host(self) -> str:
-        """Name or address from which it calls."""
+Peer = tuple[str, str]
+"""Calling AE title of a known peer, and the name or address of the host from which it calls."""
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -112,7 +106,7 @@ def is_known_peer(peers: Iterable[Peer], ae_title: str, address: str) -> bool:
     listed = list(peers)
     if not listed:
         return caller.is_loopback
-    return any(peer.ae_title.strip() == ae_title and caller in _addresses_of(peer.host) for peer in listed)
+    return any(title.strip() == ae_title and caller in _addresses_of(host) for title, host in listed)
 
 
 class Receiver:
@@ -166,6 +160,11 @@ class Receiver:
     def port(self) -> int:
         """The port that is listened on; the configured one before `start`."""
         return int(self._server.server_address[1]) if self._server else self._address[1]
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether associations can be requested."""
+        return self._server is not None and self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
         """Listen; returns at once.
@@ -239,7 +238,7 @@ class Receiver:
         """Account for a data set whose association ended before it was answered."""
         data_set.discard()
         self._report(
-            association, command, None, Refused("the association ended before the instance was answered")
+            association, command, "", Refused("the association ended before the instance was answered")
         )
 
     def _commit(
@@ -275,10 +274,10 @@ class Receiver:
     ) -> None:
         response.Status = status
         response.ErrorComment = str(error)[:MAX_ERROR_COMMENT_LENGTH]
-        self._report(association, request, status, error)
+        self._report(association, request, f"0x{status:04X}", error)
 
     def _report(
-        self, association: Association, command: Any, status: int | None, error: StorageUnavailable | Refused
+        self, association: Association, command: Any, status: str, error: StorageUnavailable | Refused
     ) -> None:
         logger.warning(
             "not stored: %s",
@@ -287,7 +286,7 @@ class Receiver:
         )
         self._on_refused(
             RefusedReceipt(
-                at=RefusedAt.C_STORE,
+                source=RefusalSource.C_STORE,
                 reason=str(error),
                 status=status,
                 attribute=getattr(error, "attribute", ""),
@@ -317,7 +316,7 @@ class Receiver:
         )
         self._on_refused(
             RefusedReceipt(
-                at=RefusedAt.ASSOCIATION, reason=reason, calling_ae_title=calling, calling_host=host
+                source=RefusalSource.ASSOCIATION, reason=reason, calling_ae_title=calling, calling_host=host
             )
         )
         association.kill()  # returns when the peer has been told

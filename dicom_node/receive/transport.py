@@ -13,6 +13,7 @@ else in the node does.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -145,7 +146,8 @@ class _WakingSocket(AssociationSocket):
             return False
         rung = False
         from_peer = False
-        for fd, _ in self._poll.poll(_IDLE_S * 1000):
+        wait_s = _IDLE_S if self.event_queue.empty() else 0
+        for fd, _ in self._poll.poll(wait_s * 1000):
             rung |= fd == self._bell
             from_peer |= fd != self._bell
         if rung:
@@ -159,16 +161,36 @@ class _WakingSocket(AssociationSocket):
         received = bytearray()
         client = self.socket
         if client is None or nr_bytes > _MAX_ACCEPTED_PDU_BYTES:
+            self._end_the_wait_for_a_request()
             return received
         while len(received) < nr_bytes:
             piece = client.recv(min(nr_bytes - len(received), _RECEIVE_BYTES))
             if not piece:
+                self._end_the_wait_for_a_request()
                 break
             received += piece
             # a peer with Nagle's algorithm sends the rest of a message only after our
             # acknowledgement, which the kernel would hold back for 40 ms; not sticky
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return received
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        self._end_the_wait_for_a_request()
+        super().close()
+
+    def _end_the_wait_for_a_request(self) -> None:
+        """Do not hold a place until the ACSE timeout for a connection that ended without a request."""
+        if self.assoc.requestor.primitive is None and self.assoc.dul.to_user_queue.empty():
+            self.assoc.dul.to_user_queue.put(None)  # read as "timed out"
+
+    def _shutdown_socket(self) -> None:
+        client = self.socket
+        if client is None:
+            return
+        with contextlib.suppress(OSError):  # not connected any more
+            client.shutdown(socket.SHUT_RDWR)
+        client.close()
 
 
 class _Dimse(DIMSEServiceProvider):

@@ -216,7 +216,7 @@ class InstanceStore:
     """
 
     def __init__(self, data_dir: Path, *, reserve_bytes: int = 0) -> None:
-        self._root = Path(data_dir).resolve() / "instances"
+        self._root = Path(data_dir) / "instances"
         self._incoming = self._root / ".incoming"
         self._reserve_bytes = reserve_bytes
         self._durable_folders: set[Path] = set()
