@@ -40,11 +40,10 @@ from dicom_node.receive.inbox import Inbox
 from dicom_node.receive.refusal import RefusedReceipt
 from dicom_node.receive.scp import Receiver
 from dicom_node.route.order import order_study
-from dicom_node.store.documents import AppDocument
 from dicom_node.store.instances import InstanceStore, StoredInstance
 from dicom_node.store.ledger import Ledger, open_ledger
 from dicom_node.store.writer import InstanceWriter
-from dicom_node.web import NodeView, create_app
+from dicom_node.web import NodeView, app_document, create_app
 from dicom_node.work import Work
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -180,7 +179,7 @@ class Node:
             ledger=ledger,
             data_dir=self.config.node.data_dir,
             ae_title=self.config.node.ae_title,
-            apps=tuple(_app_document(app, self.config) for app in apps.values()),
+            apps=tuple(app_document(app, self._destinations(app.name)) for app in apps.values()),
             dicom_address=f"{self.config.node.host}:{self.config.node.port}",
             late_after_minutes=self.config.node.late_after_minutes,
             readiness=lambda: self._readiness(ledger),
@@ -215,6 +214,10 @@ class Node:
 
         threading.Thread(target=warm, name="warm-up", daemon=True).start()
 
+    def _destinations(self, app_name: str) -> tuple[str, ...]:
+        route = self.config.route_for(app_name)
+        return route.destinations if route else ()
+
     def _readiness(self, ledger: Ledger) -> dict[str, bool]:
         checks = {
             "database": ledger.is_reachable(),
@@ -238,22 +241,6 @@ def serve_forever(config: NodeConfig, role: str) -> None:
     node.start()
     stopped.wait()
     node.stop()
-
-
-def _app_document(app: App, config: NodeConfig) -> AppDocument:
-    about, training = app.manifest.app, app.manifest.training
-    route = config.route_for(app.name)
-    return AppDocument(
-        name=app.name,
-        title=about.title,
-        version=about.version,
-        intended_use=about.intended_use,
-        training_kind=training.kind,
-        training_statement=training.statement,
-        model_digest=app.model_digest,
-        problem=app.problem,
-        destinations=list(route.destinations) if route else [],
-    )
 
 
 def _record_refusal(ledger: Ledger, receipt: RefusedReceipt) -> None:

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dicom_node.catalog import all_roots
 from dicom_node.errors import AppCrashed, AppOutOfMemory, AppRaised, AppTimedOut, OutsideEnvelope
 
 START_TIME_LIMIT_S = 180.0
 """Importing torch and the graph engine from a cold disk takes tens of seconds."""
 
 WATCH_INTERVAL_S = 0.2
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 def app_environment(app_roots: Sequence[Path] = ()) -> dict[str, str]:
     """Environment in which apps can be imported as ``apps.<name>``, from every folder of apps."""
     # the folder above each folder of apps: "apps" is a namespace package that spans them
-    parents = [str(root.resolve().parent) for root in app_roots]
-    paths = [*parents, str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    parents = [str(root.parent) for root in all_roots(app_roots)]
+    paths = [*parents, os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),

@@ -16,7 +16,13 @@ from dicom_node.store.ledger import Ledger, NewJob, NewVerdict
 from dicom_node.store.states import JobState
 from dicom_node.store.tables import InstanceRow, JobRow
 from operators.select.digests import settings_digest
-from operators.select.headers import InstanceHeader, SeriesHeaders, UnreadableInstance, group_series, read_header
+from operators.select.headers import (
+    InstanceHeader,
+    SeriesHeaders,
+    UnreadableInstance,
+    group_series,
+    read_header,
+)
 
 NO_ROUTE = "no [[route]] of node.toml names this app"
 
@@ -65,7 +71,9 @@ def order_study(
     return [job for job in added if job.state == JobState.READY]
 
 
-def _read(rows: Iterable[InstanceRow], ledger: Ledger) -> tuple[list[SeriesHeaders], list[UnreadableInstance]]:
+def _read(
+    rows: Iterable[InstanceRow], ledger: Ledger
+) -> tuple[list[SeriesHeaders], list[UnreadableInstance]]:
     headers: list[InstanceHeader] = []
     unreadable: list[UnreadableInstance] = []
     for row in rows:

@@ -15,7 +15,7 @@ from dicom_node.errors import AppCrashed, AppOutOfMemory, AppRaised, AppTimedOut
 from dicom_node.infer.process import AppProcess
 from dicom_node.infer.request import write_request
 
-BODY = '''
+BODY = """
 import os, time
 from pathlib import Path
 from operators.errors import Refused
@@ -44,7 +44,7 @@ class Graph:
 
 def build_app(job):
     return Graph(job)
-'''
+"""
 
 
 @pytest.fixture
