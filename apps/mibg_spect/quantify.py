@@ -13,27 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.mibg_spect.segment import Phase, Segmentation
+from operators.measure.planar import PlanarRegions
 from operators.measure.quantity import Quantity
 from operators.read.nm import NmPlanar, NmVolume
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PlanarRegions:
-    """The two regions of a planar view, for drawing and for the report.
-
-    Args:
-        heart_yx: ``(y, x)`` bool, a disc.
-        mediastinum_yx: ``(y, x)`` bool, an upright rectangle.
-        heart_centre_px: Column, row (x, y), 0-based, of the disc's centre.
-        heart_radius_px: Radius, pixels.
-        mediastinum_px: Left column, top row, right column, bottom row, 0-based, inclusive.
-    """
-
-    heart_yx: NDArray[np.bool_]
-    mediastinum_yx: NDArray[np.bool_]
-    heart_centre_px: tuple[float, float]
-    heart_radius_px: float
-    mediastinum_px: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

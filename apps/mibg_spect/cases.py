@@ -1,0 +1,145 @@
+"""Case folders: what the phantom writes and what a hospital gives for training.
+
+``dicom/`` with the instances of one study in any naming, ``truth.nii.gz`` with labels in
+the grid of the early SPECT (or the late one, when there is no early), and ``truth.json``
+whose ``labels`` name the values: ``{"labels": {"1": "lung_right", ...}}``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from apps.mibg_spect.segment import LABELS, Phase
+from operators.errors import Refused
+from operators.geometry import VolumeGeometry
+from operators.read.nm import NmPlanar, NmVolume, read_nm_planar, read_nm_volume
+
+LATE_AFTER_MINUTES = 90.0
+"""Between the early (10 to 60 min) and the late (150 to 330 min) acquisition."""
+AFFINE_TOLERANCE_MM = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TruthCase:
+    """One patient with images and truth.
+
+    Args:
+        name: Of the folder.
+        patient_id: From the instances: what splits go by.
+        volumes: SPECT by phase.
+        planar: Anterior views by phase.
+        labels_zyx: ``(z, y, x)`` uint8, values of `LABELS`, in the grid of the early volume,
+            or the late one where there is no early.
+        truth: All of truth.json.
+    """
+
+    name: str
+    patient_id: str
+    volumes: dict[Phase, NmVolume]
+    planar: dict[Phase, NmPlanar]
+    labels_zyx: NDArray[np.uint8]
+    truth: dict[str, Any] = field(default_factory=dict)
+
+
+def find_cases(data: Path) -> list[Path]:
+    """Case folders below a folder, sorted by name.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    cases = sorted(path.parent for path in data.rglob("truth.json") if (path.parent / "dicom").is_dir())
+    if not cases:
+        raise FileNotFoundError(f"{data} holds no case: a case is a folder with dicom/ and truth.json")
+    return cases
+
+
+def read_case(folder: Path) -> TruthCase:
+    """One case folder, its series told apart by kind and time after injection.
+
+    Raises:
+        Refused: An instance cannot be used, or there is no SPECT.
+        ValueError: The labels do not fit the volume.
+    """
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    volumes: dict[Phase, NmVolume] = {}
+    planar: dict[Phase, NmPlanar] = {}
+    for kind, files in _series_of(folder / "dicom"):
+        if "TOMO" in kind:
+            volume = read_nm_volume(files)
+            volumes[_phase_of(volume)] = volume
+        elif "STATIC" in kind:
+            view = read_nm_planar(files)
+            planar[_phase_of(view)] = view
+    if not volumes:
+        raise Refused(f"{folder.name} holds no reconstructed SPECT", attribute="ImageType")
+    reference = volumes.get(Phase.EARLY) or volumes[Phase.LATE]
+    labels = read_labels(folder / "truth.nii.gz", reference.geometry, truth.get("labels", {}))
+    return TruthCase(
+        name=folder.name, patient_id=str(reference.instances[0].get("PatientID", folder.name)),
+        volumes=volumes, planar=planar, labels_zyx=labels, truth=truth,
+    )
+
+
+def _series_of(folder: Path) -> list[tuple[str, list[Path]]]:
+    """Image kind (third value of Image Type) and files of each series."""
+    series: dict[str, tuple[str, list[Path]]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ImageType", "SeriesInstanceUID"])
+        image_type = list(header.get("ImageType") or [])
+        kind = str(image_type[2]) if len(image_type) > 2 else ""
+        series.setdefault(str(header.SeriesInstanceUID), (kind, []))[1].append(path)
+    return list(series.values())
+
+
+def _phase_of(acquisition: NmVolume | NmPlanar) -> Phase:
+    minutes = acquisition.minutes_after_injection
+    if minutes is None:
+        text = str(acquisition.instances[0].get("SeriesDescription", "")).lower()
+        is_late = any(word in text for word in ("late", "delay", "後期", "遅延"))
+        return Phase.LATE if is_late else Phase.EARLY
+    return Phase.LATE if minutes > LATE_AFTER_MINUTES else Phase.EARLY
+
+
+def read_labels(path: Path, geometry: VolumeGeometry, names: dict[str, str]) -> NDArray[np.uint8]:
+    """Labels of a NIfTI in the order of a volume, ``(z, y, x)`` uint8 with the values of `LABELS`.
+
+    Raises:
+        ValueError: Its grid is not that of the volume, whichever way its axes run.
+    """
+    image = nibabel.load(path)
+    data = np.asarray(image.dataobj)
+    affine = np.asarray(image.affine, dtype=float).copy()
+    affine[:2] *= -1
+    to_volume = np.linalg.inv(geometry.affine_lps) @ affine
+    corner = to_volume @ np.array([0, 0, 0, 1.0])
+    steps = np.rint(to_volume[:3, :3])
+    if np.abs(to_volume[:3, :3] - steps).max() > AFFINE_TOLERANCE_MM or np.abs(np.linalg.det(steps)) != 1:
+        raise ValueError(f"{path.name} is not in the grid of the SPECT volume")
+    order = [int(np.flatnonzero(steps[axis])[0]) for axis in range(3)]
+    labels = data.transpose(order)
+    for axis in range(3):
+        start = 0
+        if steps[axis, order[axis]] < 0:
+            labels = np.flip(labels, axis=axis)
+            start = labels.shape[axis] - 1
+        if abs(corner[axis] - start) > AFFINE_TOLERANCE_MM:
+            raise ValueError(f"{path.name} is not in the grid of the SPECT volume")
+    if labels.shape != geometry.shape_zyx:
+        raise ValueError(f"{path.name} has {labels.shape} voxels, the SPECT volume {geometry.shape_zyx}")
+    return _renumbered(labels, names)
+
+
+def _renumbered(labels: NDArray[Any], names: dict[str, str]) -> NDArray[np.uint8]:
+    out = np.zeros(labels.shape, dtype=np.uint8)
+    for value, name in (names or {str(v): n for n, v in LABELS.items()}).items():
+        if name in LABELS:
+            out[labels == int(value)] = LABELS[name]
+    return out

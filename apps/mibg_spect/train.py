@@ -1,0 +1,233 @@
+"""Training of both networks on case folders, on the simulator's wide world, or both.
+
+The same command makes the weights that ship and a hospital's own: a site gives a folder of
+cases (see `apps.mibg_spect.cases`), and the simulated patients widen what the model has seen.
+Evaluation cases are never trained on: the simulator's training patients come of another
+hospital and of other seeds than those of ``--shift``.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from apps.mibg_spect.cases import find_cases
+from apps.mibg_spect.prepare import CUBE, SPACING_MM
+from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED, Sample, sample_of_folder, simulated_samples
+from apps.mibg_spect.segment import LABELS
+from operators.bundle import build_network, choose_device, save_weights
+from operators.phantom.identity import generator
+from operators.train.augment import Augmentation, augment
+from operators.train.loop import Batch, Schedule, bars, train_network
+from operators.train.split import split_patients
+
+VALIDATION_SHARE = 0.1
+"""Of patients; they only measure."""
+FOLDER_SHARE = 0.35
+"""Of steps that take a case of the folder, where there is one; the others are simulated."""
+NETWORKS = {
+    "organs": {
+        "_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 2, "out_channels": 4,
+        "channels": [16, 32, 64, 80, 96], "strides": [2, 2, 2, 2], "num_res_units": 1,
+    },
+    "heart": {
+        "_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 5, "out_channels": 2,
+        "channels": [16, 32, 64, 80, 96], "strides": [2, 2, 2, 2], "num_res_units": 1,
+    },
+}
+"""Stage 1: background, right lung, left lung, liver. Stage 2: background, heart, from the
+images and the three probability maps of stage 1."""
+
+
+def train(
+    data: Path,
+    bundle: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    minutes: float | None = None,
+    steps: int = 4000,
+    synthetic: int = 400,
+    cache: Path | None = None,
+) -> None:
+    """Trains both networks and writes a bundle.
+
+    Args:
+        data: Folder of case folders.
+        bundle: Folder to write: configs and weights.
+        seed: Of everything random.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        minutes: Wall-clock limit for both networks together; None trains all steps, which is
+            the only way to get the same weights again.
+        steps: Optimiser steps of each network.
+        synthetic: Simulated patients to train on besides those of the folder.
+        cache: Folder in which simulated samples are kept between runs.
+
+    Raises:
+        FileNotFoundError: The folder holds no case.
+        Refused: A case cannot be used.
+    """
+    torch.manual_seed(seed)
+    where = choose_device(device)
+    with bars() as progress:
+        samples, count = _load(data, synthetic, cache, progress)
+        learning, checking = split_patients(
+            [sample.patient_id for sample in samples], share=VALIDATION_SHARE, seed=seed
+        )
+        schedule = Schedule(steps=steps, minutes=None if minutes is None else minutes / 2)
+        settings = inference_configuration()
+        organs = train_network(
+            build_network(settings, "organs"), _organ_batches(samples, learning, count, seed),
+            schedule, where, title="stage 1: lungs and liver", progress=progress,
+        )
+        heart = train_network(
+            build_network(settings, "heart"), _heart_batches(samples, learning, count, seed, organs, where),
+            schedule, where, title="stage 2: heart", progress=progress,
+        )
+    dice = validate(organs, heart, [samples[i] for i in checking], where)
+    _write_bundle(bundle, organs, heart, {
+        "seed": seed, "steps": steps, "minutes": minutes, "cases": count, "simulated": len(samples) - count,
+        "validation_patients": len(checking), "validation_dice": dice,
+    })
+
+
+def _load(
+    data: Path, synthetic: int, cache: Path | None, progress: Progress
+) -> tuple[list[Sample], int]:
+    """Samples of the folder first, then simulated ones; and how many are of the folder."""
+    folders = find_cases(data)
+    bar = progress.add_task("reading cases", total=len(folders), loss=float("nan"))
+    samples = []
+    for folder in folders:
+        samples.append(sample_of_folder(folder))
+        progress.advance(bar)
+    bar = progress.add_task("simulating patients", total=synthetic, loss=float("nan"))
+    seeds = range(FIRST_SYNTHETIC_SEED, FIRST_SYNTHETIC_SEED + synthetic)
+    for sample in simulated_samples(seeds, cache):
+        samples.append(sample)
+        progress.advance(bar)
+    return samples, len(folders)
+
+
+def _organ_batches(samples: list[Sample], learning: list[int], of_folder: int, seed: int):  # noqa: ANN202
+    def draw(step: int) -> Batch:
+        image, labels = _augmented(samples, learning, of_folder, generator(seed, 1, step))
+        labels[labels == LABELS["heart"]] = 0
+        return image[None], labels[None]
+
+    return draw
+
+
+def _heart_batches(  # noqa: ANN202
+    samples: list[Sample], learning: list[int], of_folder: int, seed: int, organs: nn.Module,
+    device: torch.device,
+):
+    def draw(step: int) -> Batch:
+        image, labels = _augmented(samples, learning, of_folder, generator(seed, 2, step))
+        return with_organs(organs, image[None].to(device)), (labels == LABELS["heart"]).long()[None]
+
+    return draw
+
+
+@torch.no_grad()
+def with_organs(organs: nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """Input of stage 2, ``(b, 5, z, y, x)``: the images and the probabilities of stage 1."""
+    with torch.autocast(image.device.type, dtype=torch.bfloat16):
+        scores = organs(image)
+    return torch.cat([image, torch.softmax(scores.float(), dim=1)[:, 1:]], dim=1)
+
+
+def _augmented(
+    samples: list[Sample], learning: list[int], of_folder: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    own = [i for i in learning if i < of_folder]
+    simulated = [i for i in learning if i >= of_folder]
+    pool = own if own and (not simulated or rng.random() < FOLDER_SHARE) else simulated
+    sample = samples[pool[int(rng.integers(len(pool)))]]
+    return augment(sample.image.float(), sample.labels.long(), rng, Augmentation())
+
+
+@torch.no_grad()
+def validate(
+    organs: nn.Module, heart: nn.Module, samples: list[Sample], device: torch.device
+) -> dict[str, float]:
+    """Mean Dice of each label over samples, unchanged and with both channels."""
+    if not samples:
+        return {}
+    found: dict[str, list[float]] = {name: [] for name in LABELS}
+    for sample in samples:
+        image = sample.image.float()[None].to(device)
+        seen = with_organs(organs, image)
+        labels = organs(image).argmax(dim=1)[0].cpu()
+        labels[heart(seen).argmax(dim=1)[0].cpu() == 1] = LABELS["heart"]
+        for name, value in LABELS.items():
+            found[name].append(_dice(labels == value, sample.labels == value))
+    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+
+
+def _dice(one: torch.Tensor, other: torch.Tensor) -> float:
+    total = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / total if total else 1.0
+
+
+def inference_configuration() -> dict[str, Any]:
+    """Content of inference.json: the networks and the grid that they expect."""
+    return {"networks": NETWORKS, "grid": {"size": CUBE, "spacing_mm": SPACING_MM}, "labels": LABELS}
+
+
+def _write_bundle(bundle: Path, organs: nn.Module, heart: nn.Module, training: dict[str, Any]) -> None:
+    configs = bundle / "configs"
+    configs.mkdir(parents=True, exist_ok=True)
+    save_weights(organs, bundle, "organs")
+    save_weights(heart, bundle, "heart")
+    _write_json(configs / "inference.json", inference_configuration())
+    _write_json(configs / "metadata.json", metadata(training))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def metadata(training: dict[str, Any]) -> dict[str, Any]:
+    """Content of metadata.json, in the terms of the MONAI bundle specification."""
+    channels = {
+        str(i): {"description": name} for i, name in enumerate(("early counts", "late counts"))
+    }
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
+        "meta_schema_20240725.json",
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "first weights"},
+        "monai_version": "1.6.1",
+        "pytorch_version": "2.13.0",
+        "numpy_version": "2.4.6",
+        "name": "mibg_spect",
+        "task": "Segmentation of lungs, liver and heart on I-123 MIBG SPECT",
+        "description": "Two 3-D U-Nets: lungs and liver first, then the heart with their probabilities. "
+        "Research use, trained on synthetic data.",
+        "authors": "dicom-node contributors",
+        "copyright": "Apache-2.0",
+        "data_source": "synthetic phantoms" if training.get("simulated") else "the site's own cases",
+        "data_type": "NM",
+        "intended_use": "Research use only. Not for diagnosis.",
+        "training": {"date": f"{date.today():%Y-%m-%d}", **training},  # noqa: DTZ011 - a day is enough
+        "network_data_format": {
+            "inputs": {"image": {
+                "type": "image", "format": "counts", "modality": "NM", "num_channels": 2,
+                "spatial_shape": [CUBE] * 3, "dtype": "float32", "value_range": [0, 3], "is_patch_data": False,
+                "channel_def": {str(i): c["description"] for i, c in enumerate(channels.values())},
+            }},
+            "outputs": {"pred": {
+                "type": "image", "format": "segmentation", "num_channels": 5, "spatial_shape": [CUBE] * 3,
+                "dtype": "float32", "value_range": [0, 1], "is_patch_data": False,
+                "channel_def": {"0": "background", **{str(v): n for n, v in LABELS.items()}},
+            }},
+        },
+    }

@@ -1,0 +1,133 @@
+"""A model folder: a MONAI bundle whose weights are safetensors and whose settings are data.
+
+``configs/metadata.json`` says what the model is, ``configs/inference.json`` which networks
+it has, ``models/*.safetensors`` are their weights. Nothing is unpickled and nothing in a
+configuration is evaluated: a network is one of `NETWORKS` with literal arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from operators.errors import BrokenBundle
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    f"monai.networks.nets.{network.__name__}": network for network in (BasicUNet, DynUNet, SegResNet, UNet)
+}
+"""What ``_target_`` of a network in inference.json may name."""
+
+
+def bundle_digest(bundle: Path) -> str:
+    """``sha256:...`` over the bundle's files: configurations and weights, names included.
+
+    Raises:
+        BrokenBundle: A folder of the bundle is missing.
+    """
+    files = sorted(
+        path
+        for pattern in ("configs/*.json", "models/*.safetensors", "models/*.onnx", "models/*.json")
+        for path in bundle.glob(pattern)
+    )
+    if not files:
+        raise BrokenBundle(f"{bundle} is not a model bundle: it has no configs/*.json")
+    digest = hashlib.sha256()
+    for path in files:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(bundle).as_posix()} {content}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def load_metadata(bundle: Path) -> dict[str, Any]:
+    """The bundle's metadata.json.
+
+    Raises:
+        BrokenBundle: It is missing or not JSON.
+    """
+    return _read_json(bundle / "configs" / "metadata.json")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device to compute on: ``auto`` is CUDA where there is one, else the CPU.
+
+    >>> choose_device("cpu").type
+    'cpu'
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def load_network(bundle: Path, name: str, device: torch.device) -> nn.Module:
+    """A network of the bundle with its weights, in evaluation mode; cached in the process.
+
+    The cache follows the bundle's digest: a bundle that has been trained again is read again.
+
+    Raises:
+        BrokenBundle: The network is not declared, not allowed, or its weights do not fit.
+    """
+    return _cached_network(bundle.resolve(), name, str(device), bundle_digest(bundle))
+
+
+@lru_cache(maxsize=16)
+def _cached_network(bundle: Path, name: str, device: str, _digest: str) -> nn.Module:
+    network = build_network(inference_settings(bundle), name)
+    weights = bundle / "models" / f"{name}.safetensors"
+    try:
+        state = {key: value.float() if value.is_floating_point() else value
+                 for key, value in load_file(weights).items()}
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as broken:
+        raise BrokenBundle(f"{weights.name} does not hold the weights of {name}: {broken}") from broken
+    return network.to(device).eval()
+
+
+def inference_settings(bundle: Path) -> dict[str, Any]:
+    """The bundle's inference.json.
+
+    Raises:
+        BrokenBundle: It is missing or not JSON.
+    """
+    return _read_json(bundle / "configs" / "inference.json")
+
+
+def build_network(settings: dict[str, Any], name: str) -> nn.Module:
+    """An untrained network as declared under ``networks`` in inference.json.
+
+    Raises:
+        BrokenBundle: It is not declared or not one of `NETWORKS`.
+    """
+    declared = dict(settings.get("networks", {}).get(name) or {})
+    target = str(declared.pop("_target_", ""))
+    if target not in NETWORKS:
+        raise BrokenBundle(f"network {name!r} is {target or 'not declared'}; allowed: {', '.join(NETWORKS)}")
+    return NETWORKS[target](**declared)
+
+
+def save_weights(network: nn.Module, bundle: Path, name: str) -> None:
+    """Writes a network's weights into the bundle, floats in half precision to keep it small."""
+    state = {
+        key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for key, value in network.state_dict().items()
+    }
+    (bundle / "models").mkdir(parents=True, exist_ok=True)
+    save_file(state, bundle / "models" / f"{name}.safetensors")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as broken:
+        raise BrokenBundle(f"{path} cannot be read: {broken}") from broken
+    if not isinstance(content, dict):
+        raise BrokenBundle(f"{path} does not hold an object")
+    return content

@@ -1,0 +1,1 @@
+"""Volumes made ready for networks: one grid, one scale, aligned."""

@@ -1,0 +1,1 @@
+"""What trainers share: augmentation, patient-wise splits and the loop itself."""
