@@ -33,6 +33,14 @@ OUTLINE_WIDTH = 1.3
 DPI = 110
 
 
+class Palette(enum.Enum):
+    """Well-known colour palettes (PS3.6 B.1), by UID."""
+
+    HOT_IRON = "1.2.840.10008.1.5.1"
+    PET = "1.2.840.10008.1.5.2"
+    HOT_METAL_BLUE = "1.2.840.10008.1.5.3"
+
+
 class View(enum.IntEnum):
     """A plane of a volume; the value is the canonical axis that it is perpendicular to."""
 
@@ -87,10 +95,10 @@ def canonical(array_zyx: NDArray[Any], geometry: VolumeGeometry) -> CanonicalVol
 
 
 @lru_cache(maxsize=8)
-def palette(name: str) -> ListedColormap:
-    """A well-known colour palette (PS3.6 B): ``PET``, ``HOT_IRON``, ``HOT_METAL_BLUE``."""
-    rgb = apply_color_lut(np.arange(256, dtype=np.uint8).reshape(1, 256), palette=name)
-    return ListedColormap(rgb.reshape(256, 3) / 255.0, name=name)
+def colormap(palette: Palette) -> ListedColormap:
+    """A well-known colour palette for matplotlib."""
+    rgb = apply_color_lut(np.arange(256, dtype=np.uint8).reshape(1, 256), palette=palette.value)
+    return ListedColormap(rgb.reshape(256, 3) / 255.0, name=palette.name)
 
 
 def new_figure(width_inch: float, height_inch: float) -> Figure:
@@ -108,7 +116,7 @@ def draw_plane(
     *,
     highest: float,
     outlines: Mapping[str, tuple[CanonicalVolume, str, str]],
-    colours: str = "HOT_METAL_BLUE",
+    palette: Palette = Palette.HOT_METAL_BLUE,
 ) -> None:
     """Draw a plane of counts with outlines of masks.
 
@@ -119,12 +127,12 @@ def draw_plane(
         index: Which slice of it.
         highest: Counts of the brightest colour; 0 is black.
         outlines: Name to mask, line colour and line style.
-        colours: Name of the palette.
+        palette: Colours of the counts.
     """
     extent = image.extent_mm(view)
     axes.imshow(
         image.plane(view, index),
-        cmap=palette(colours),
+        cmap=colormap(palette),
         vmin=0.0,
         vmax=highest,
         extent=extent,
