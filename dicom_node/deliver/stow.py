@@ -89,23 +89,19 @@ def _post(
     client: httpx.Client, destination: StowDestination, items: Sequence[VerifiedObject]
 ) -> httpx.Response:
     boundary = uuid.uuid4().hex
-    heads = [
-        f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={item.transfer_syntax_uid}\r\n\r\n"
-        for item in items
-    ]
-    tail = f"--{boundary}--\r\n"
-    length = len(tail) + sum(
-        len(head) + item.path.stat().st_size + 2 for head, item in zip(heads, items, strict=True)
-    )
+    # without "; transfer-syntax=": Orthanc's DICOMweb 1.7 answers 200 and stores no part that has it
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
+    tail = f"--{boundary}--\r\n".encode("ascii")
+    length = len(tail) + sum(len(head) + item.path.stat().st_size + 2 for item in items)
 
     def body() -> Iterator[bytes]:
-        for head, item in zip(heads, items, strict=True):
-            yield head.encode("ascii")
+        for item in items:
+            yield head
             with item.path.open("rb") as reader:
                 while chunk := reader.read(_CHUNK):
                     yield chunk
             yield b"\r\n"
-        yield tail.encode("ascii")
+        yield tail
 
     response = client.post(
         f"{_root(destination)}/studies/{items[0].study_instance_uid}",
