@@ -147,13 +147,13 @@ def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
         study = httpx.get(f"{api}/studies/{study_instance_uid}", timeout=10)
         if study.status_code == httpx.codes.OK:
             view = study.json()
-            for event in view["events"][shown:]:
+            for event in view["history"][shown:]:
                 console.print(
                     f"  {event['at'][11:23]}  {event['action']:<22} {event['detail'][:90]}", markup=False
                 )
-            shown = len(view["events"])
+            shown = len(view["history"])
             jobs: list[dict[str, Any]] = view["jobs"]
-            is_routed = any(event["action"] == "study_routed" for event in view["events"])
+            is_routed = any(event["action"] == "study_routed" for event in view["history"])
             if is_routed and all(job["state"] in ENDED for job in jobs):
                 return jobs
         time.sleep(0.2)

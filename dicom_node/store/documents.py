@@ -105,7 +105,7 @@ class VerdictDocument(Document):
     """What became of a study for one app."""
 
     app: str = Field(description="Name of the app.")
-    verdict: str = Field(description="What the rules said: taken, refused or not_for_this_app.")
+    verdict: str = Field(description="What the rules said: taken, refused, not_for_this_app or no_route.")
     state: JobState | None = Field(description="Where the job is, when there is one.")
     outcome: Outcome = Field(description="How it stands or ended.")
     reason: str = Field(description="Why it was refused, failed, waits, or is not for this app.")

@@ -85,7 +85,7 @@ class VerdictRow(Base):
     study_instance_uid: Mapped[str] = mapped_column(primary_key=True)
     revision: Mapped[int] = mapped_column(primary_key=True)
     app: Mapped[str] = mapped_column(primary_key=True)
-    verdict: Mapped[str]  # taken, not_for_this_app, refused
+    verdict: Mapped[str]  # taken, refused, not_for_this_app, no_route
     reason: Mapped[str]
     attribute: Mapped[str]
     job_id: Mapped[str | None]

@@ -116,7 +116,7 @@ def test_a_study_for_no_app_is_recorded_as_such(make_node: MakeNode, shared_data
         assert node.store(shared_data / "real_mr_shoulder").returncode == 0
 
         def routed() -> list[dict[str, str]]:
-            studies = httpx.get(f"{node.api}/studies", timeout=10).json()["studies"]
+            studies = httpx.get(f"{node.api}/studies", timeout=10).json()
             if not studies:
                 return []
             uid = studies[0]["study_instance_uid"]
