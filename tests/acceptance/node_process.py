@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -52,14 +53,28 @@ class NodeProcess:
         """Root of the HTTP interface."""
         return f"http://127.0.0.1:{self.web_port}/api/v1"
 
-    def start(self) -> NodeProcess:
+    def start(self, role: str = "all") -> NodeProcess:
         """Start it and wait until it says that it is ready."""
+        started = self.actions().count("node_started")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [DICOM_NODE, "serve", "--config", self.config], stdout=log, stderr=log, start_new_session=True
+                [DICOM_NODE, "serve", "--config", self.config, "--role", role],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-        self.wait(self._is_ready, READY_WITHIN_S, "ready")
+        if role in {"all", "web"}:
+            self.wait(self._is_ready, READY_WITHIN_S, "ready")
+        else:
+            self.wait(lambda: self.actions().count("node_started") > started, READY_WITHIN_S, "started")
         return self
+
+    def sibling(self) -> NodeProcess:
+        """Another process of the same node, for another role."""
+        twin = copy.copy(self)
+        twin.log_path = self.log_path.with_name(f"node-{id(twin)}.log")
+        twin.process = None
+        return twin
 
     def _is_ready(self) -> bool:
         assert self.process is not None
