@@ -113,7 +113,7 @@ def test_the_same_study_sent_twice_is_analysed_once(make_node: MakeNode, mibg_st
 
 def test_a_study_for_no_app_is_recorded_as_such(make_node: MakeNode, shared_data: Path) -> None:
     with make_node(destinations=FOLDER, routes=ROUTE.format('["results"]')) as node:
-        assert node.store(shared_data / "real_mr_shoulder").returncode == 0
+        assert node.store(*(shared_data / "real_mr_shoulder").glob("*.dcm")).returncode == 0
 
         def routed() -> list[dict[str, str]]:
             studies = httpx.get(f"{node.api}/studies", timeout=10).json()
