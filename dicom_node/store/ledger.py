@@ -194,13 +194,22 @@ class Ledger:
             self._event(session, study.study_instance_uid, "", "study_begun", instance.calling_ae_title)
         elif not study.is_growing:
             self._event(session, study.study_instance_uid, "", "study_grows", instance.calling_ae_title)
-        if instance.conflict:
+        if instance.conflict or self._is_elsewhere(session, instance):
             detail = f"SOP Instance UID {instance.sop_instance_uid} came again with other content; kept apart"
             self._event(session, study.study_instance_uid, "", "instance_conflict", detail)
         study.instance_count += 1
         study.is_growing = True
         study.last_received_at = max(study.last_received_at, at)
         session.flush()
+
+    @staticmethod
+    def _is_elsewhere(session: Session, instance: StoredInstance) -> bool:
+        """True when another series or study holds this SOP Instance UID: UIDs are to be unique (PS3.5 9)."""
+        other = select(InstanceRow.path).where(
+            InstanceRow.sop_instance_uid == instance.sop_instance_uid,
+            InstanceRow.digest != instance.digest,
+        )
+        return session.scalars(other.limit(1)).first() is not None
 
     def record_refused_receipt(self, source: str, sop_instance_uid: str, status: str, reason: str) -> None:
         """Remember something that was not accepted."""

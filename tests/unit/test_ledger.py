@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_an_instance_with_other_content_is_no_input_and_is_told_in_the_history(l
     ledger.record_instances([instance(ledger, 1), instance(ledger, 2, conflict=True)])
     assert [row.sop_instance_uid for row in ledger.instances_of(STUDY)] == ["1.2.3.4.1"]
     assert "instance_conflict" in [event.action for event in ledger.events(STUDY)]
+
+
+def test_a_sop_instance_uid_that_another_series_holds_is_told_in_the_history(ledger: Ledger) -> None:
+    first = instance(ledger, 1)
+    other = replace(instance(ledger, 2), sop_instance_uid=first.sop_instance_uid, series_instance_uid="1.9")
+    ledger.record_instances([first, other])
+    assert "instance_conflict" in [event.action for event in ledger.events(STUDY)]
+    assert len(ledger.instances_of(STUDY)) == 2
 
 
 def test_a_study_stops_growing_when_it_is_routed(ledger: Ledger) -> None:
