@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from apps.mibg_spect.findings import value_of
+from apps.mibg_spect.labels import Phase
 from apps.mibg_spect.quantify import Measurements
-from apps.mibg_spect.segment import Phase
 from operators.encode.messages import Picture
 from operators.encode.pictures import new_figure, rendered, write_statement
 
@@ -49,7 +49,7 @@ def chart(measurements: Measurements, statement: str) -> Picture:
     _draw_ratios(figure.add_subplot(grid[0, 0]), measurements)
     _draw_washouts(figure.add_subplot(grid[0, 1]), measurements)
     write_statement(figure, statement)
-    return Picture(rgb_yxc=rendered(figure), description="Ratios and washout as bars.")
+    return Picture(rgb_yxc=rendered(figure), description="Ratios and washout; a dash: not measured.")
 
 
 def _draw_ratios(axes: Axes, measurements: Measurements) -> None:

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from apps.mibg_spect.findings import Findings, value_of
+from apps.mibg_spect.labels import LABELS, Phase
 from apps.mibg_spect.quantify import Measurements
-from apps.mibg_spect.segment import LABELS, Phase
 from operators.encode.messages import Picture
 from operators.encode.pictures import (
     FAINT,
@@ -100,7 +100,7 @@ def key_images(findings: Findings, statement: str) -> tuple[Picture, ...]:
         pictures.append(
             Picture(
                 rgb_yxc=_planar_views(findings, statement),
-                description="Anterior planar views with the regions of the heart and the mediastinum.",
+                description="Anterior planar views with both regions.",
             )
         )
     return tuple(pictures)

@@ -132,8 +132,6 @@ def complete(target: Dataset, source: Dataset, producer: Producer, *, label: str
         ValueError: The label is too long for a Series Description.
     """
     copy_patient_and_study(source, target)
-    if "BodyPartExamined" in source and target.Modality != "SR":
-        target.BodyPartExamined = source.BodyPartExamined
     target.SeriesDescription = producer.series_description(label)
     target.Manufacturer = MANUFACTURER
     target.ManufacturerModelName = producer.model_name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 import uuid
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydicom.uid import UID
 
 from operators.encode import codes
 from operators.job import AnalysisJob
+from operators.select.digests import bundle_digest
 
 MANUFACTURER = "DICOM node project"
 NAMESPACE = uuid.UUID("5f1ac2c4-9f07-4d6f-8d2e-1a06b7a0c5de")
@@ -170,29 +172,27 @@ def read_manifest(app_dir: Path) -> dict[str, Any]:
     return tomllib.loads((app_dir / "app.toml").read_text(encoding="utf-8"))
 
 
-def producer_of(
-    job: AnalysisJob, *, model_digest: str, training_kind: str, statement: str | None = None
-) -> Producer:
-    """The producer of one analysis: names from app.toml, model facts from the bundle.
+def producer_of(job: AnalysisJob, metadata: Mapping[str, Any]) -> Producer:
+    """The producer of one analysis.
+
+    Names come from app.toml. What the model was trained on is said by the bundle that is
+    really used, which may be a site's; a bundle that says nothing counts as the app's own.
 
     Args:
         job: The analysis.
-        model_digest: Digest of the bundle that is really used, a site's or the app's.
-        training_kind: What that bundle was trained on.
-        statement: What readers must see. None: `SYNTHETIC_STATEMENT` for a model that
-            was trained on synthetic data, else nothing.
+        metadata: The bundle's ``metadata.json``; ``training.kind`` is `SYNTHETIC` or a site's name.
     """
-    app = read_manifest(job.app_dir)["app"]
-    if statement is None or training_kind == SYNTHETIC:
-        statement = SYNTHETIC_STATEMENT if training_kind == SYNTHETIC else ""
+    manifest = read_manifest(job.app_dir)
+    app, training = manifest["app"], manifest["training"]
+    kind = str(dict(metadata.get("training", {})).get("kind", training["kind"]))
     return Producer(
         app=job.app,
         app_version=app["version"],
         title=app["title"],
         intended_use=app["intended_use"],
-        model_digest=model_digest,
+        model_digest=bundle_digest(job.bundle_dir),
         input_digest=job.input_digest,
-        training_kind=training_kind,
-        statement=statement,
+        training_kind=kind,
+        statement=SYNTHETIC_STATEMENT if kind == SYNTHETIC else "",
         node_name=job.node_name,
     )

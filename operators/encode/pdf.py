@@ -15,10 +15,11 @@ from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, Image, KeepInFrame, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, Image, Paragraph, Spacer, Table, TableStyle
 
 from operators.encode.context import complete, local_time, reference
 from operators.encode.identity import Producer
@@ -26,6 +27,11 @@ from operators.encode.secondary_capture import new_object
 
 JAPANESE_FONT = "HeiseiKakuGo-W5"
 MARGIN_MM = 14
+CAPTION_POINTS = 12.0
+SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.5, 0.4)
+"""Tried in turn; the first at which everything fits is used."""
+LEAST_PICTURE_SHARE = 0.7
+"""Pictures are not shrunk below this share of the page's width; the text is shrunk instead."""
 WARNING_COLOUR = colors.HexColor("#8a3b00")
 STATEMENT_COLOUR = colors.HexColor("#b00020")
 INK = colors.HexColor("#1b2a38")
@@ -33,7 +39,7 @@ FAINT_INK = colors.HexColor("#51606d")
 LINE = colors.HexColor("#c5ced6")
 SHADE = colors.HexColor("#eef2f5")
 
-_TEXT = ParagraphStyle("text", fontName="Helvetica", fontSize=8.2, leading=10.4, textColor=INK)
+_TEXT = ParagraphStyle("text", fontName="Helvetica", fontSize=7.8, leading=9.6, textColor=INK)
 _TITLE = ParagraphStyle("title", parent=_TEXT, fontName="Helvetica-Bold", fontSize=15, leading=18)
 _HEADING = ParagraphStyle("heading", parent=_TEXT, fontName="Helvetica-Bold", fontSize=9.4, leading=12)
 _SMALL = ParagraphStyle(
@@ -52,8 +58,8 @@ class PageTable:
 
     Args:
         title: Above it.
-        header: First row.
-        rows: The others, as long as the header.
+        header: First row; empty for a table without one.
+        rows: The others, all of one length.
     """
 
     title: str
@@ -68,12 +74,10 @@ class PageFigure:
     Args:
         png: The file's bytes.
         caption: Below it.
-        width_fraction: Of the page's width, 0 to 1.
     """
 
     png: bytes
     caption: str
-    width_fraction: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ class Page:
         title: Of the report.
         summary: The result in one sentence.
         tables: Numbers; two stand side by side.
-        figures: Pictures, one below the other.
+        figures: Rows of pictures, which share the room that text and tables leave.
         warnings: Sentences that a reader must see.
         notes: Small print: method, limits.
     """
@@ -92,7 +96,7 @@ class Page:
     title: str
     summary: str
     tables: tuple[PageTable, ...]
-    figures: tuple[PageFigure, ...] = ()
+    figures: tuple[tuple[PageFigure, ...], ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -115,11 +119,15 @@ def render_page(page: Page, source: Dataset, producer: Producer) -> bytes:
     footer = _footer(producer, source)
     _, footer_height = footer.wrap(width, height)
     footer.drawOn(canvas, MARGIN_MM * mm, MARGIN_MM * mm)
-    body = KeepInFrame(
-        width, height - footer_height - 6, _story(page, source, producer, width), mode="shrink"
-    )
-    _, used = body.wrapOn(canvas, width, height - footer_height - 6)
-    body.drawOn(canvas, MARGIN_MM * mm, A4[1] - MARGIN_MM * mm - used)
+    scale, story = _fitting_story(page, source, producer, (width, height - footer_height - 6))
+    canvas.saveState()
+    canvas.translate(MARGIN_MM * mm, A4[1] - MARGIN_MM * mm)
+    canvas.scale(scale, scale)
+    y = 0.0
+    for flowable, needed in zip(story, _heights(story, width / scale), strict=True):
+        y -= needed
+        flowable.drawOn(canvas, 0, y)
+    canvas.restoreState()
     canvas.showPage()
     canvas.save()
     return buffer.getvalue()
@@ -185,18 +193,77 @@ def markup(text: str) -> str:
     return _BEYOND_LATIN.sub(lambda run: f'<font name="{JAPANESE_FONT}">{run.group()}</font>', escape(text))
 
 
-def _story(page: Page, source: Dataset, producer: Producer, width: float) -> list[Flowable]:
+def _fitting_story(
+    page: Page, source: Dataset, producer: Producer, room: tuple[float, float]
+) -> tuple[float, list[Flowable]]:
+    """The largest scale at which text, tables and legible pictures fit, and what is drawn at it."""
+    width, height = room
+    for scale in SCALES:
+        head = _head(page, source, producer, width / scale)
+        foot: list[Flowable] = [Paragraph(markup(note), _SMALL) for note in page.notes]
+        left = height / scale - sum(_heights([*head, *foot], width / scale))
+        pictures = _pictures(page.figures, width / scale, left)
+        story = [*head, *pictures, *foot]
+        if pictures or not page.figures:
+            break
+    return scale, story
+
+
+def _heights(story: Sequence[Flowable], width: float) -> list[float]:
+    return [flowable.wrap(width, A4[1] * 10)[1] for flowable in story]
+
+
+def _head(page: Page, source: Dataset, producer: Producer, width: float) -> list[Flowable]:
     story: list[Flowable] = [Paragraph(markup(page.title), _TITLE)]
     if producer.statement:
         story += [Spacer(1, 3), _banner(producer.statement, width)]
     story += [Spacer(1, 4), _patient_table(source, width), Spacer(1, 5)]
     story += [Paragraph(markup(page.summary), _HEADING), Spacer(1, 3)]
     story += [_warning_box(page.warnings, width), Spacer(1, 4)] if page.warnings else []
-    for start in range(0, len(page.tables), 2):
-        story += [_side_by_side(page.tables[start : start + 2], width), Spacer(1, 5)]
-    for figure in page.figures:
-        story += [_image(figure, width), Paragraph(markup(figure.caption), _SMALL), Spacer(1, 4)]
-    return story + [Paragraph(markup(note), _SMALL) for note in page.notes]
+    return [*story, _two_columns(page.tables, width), Spacer(1, 5)] if page.tables else story
+
+
+def _pictures(rows: Sequence[Sequence[PageFigure]], width: float, room: float) -> list[Flowable]:
+    """Rows of pictures of equal height in a row, shrunk into the room; none when illegible."""
+    if not rows:
+        return []
+    natural = [width / sum(_aspect(figure) for figure in row) for row in rows]
+    heights = _shared(natural, room - len(rows) * CAPTION_POINTS)
+    shares = [height / full for height, full in zip(heights, natural, strict=True)]
+    if min(shares) < LEAST_PICTURE_SHARE:
+        return []
+    return [_picture_row(row, height, width) for row, height in zip(rows, heights, strict=True)]
+
+
+def _shared(natural: Sequence[float], room: float) -> list[float]:
+    """Heights that fill the room at most: the tallest give way first.
+
+    >>> _shared([50.0, 10.0], 40.0)
+    [30.0, 10.0]
+    """
+    limit, left = 0.0, room
+    for number, height in enumerate(sorted(natural)):
+        limit = max(left / (len(natural) - number), 0.0)
+        if height > limit:
+            break
+        left, limit = left - height, height
+    return [min(height, limit) for height in natural]
+
+
+def _aspect(figure: PageFigure) -> float:
+    width, height = ImageReader(io.BytesIO(figure.png)).getSize()
+    return float(width) / float(height)
+
+
+def _picture_row(row: Sequence[PageFigure], height: float, width: float) -> Flowable:
+    widths = [height * _aspect(figure) for figure in row]
+    images = [Image(io.BytesIO(f.png), width=w - 2, height=height) for f, w in zip(row, widths, strict=True)]
+    captions = [Paragraph(markup(figure.caption), _SMALL) for figure in row]
+    table = Table([images, captions], colWidths=widths, rowHeights=[height + 1, CAPTION_POINTS - 1])
+    table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_padding(0)]))
+    return Table(
+        [[table]], colWidths=[width], style=TableStyle([("ALIGN", (0, 0), (-1, -1), "CENTER"), *_padding(0)])
+    )
 
 
 def _banner(statement: str, width: float) -> Flowable:
@@ -238,25 +305,28 @@ def _date(value: Any) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdigit() else text
 
 
-def _side_by_side(tables: Sequence[PageTable], width: float) -> Flowable:
+def _two_columns(tables: Sequence[PageTable], width: float) -> Flowable:
+    """Tables in reading order left, right, left, right, each column without holes."""
     gap = 8.0
-    each = (width - gap * (len(tables) - 1)) / len(tables)
-    cells: list[list[Flowable]] = []
-    for table in tables:
-        cells.append([Paragraph(markup(table.title), _HEADING), Spacer(1, 2), _numbers(table, each)])
-    row = Table([cells], colWidths=[each + gap] * (len(cells) - 1) + [each])
+    each = (width - gap) / 2
+    columns: tuple[list[Flowable], list[Flowable]] = ([], [])
+    for number, table in enumerate(tables):
+        title = Paragraph(markup(table.title), _HEADING)
+        columns[number % 2].extend([title, Spacer(1, 1.5), _numbers(table, each), Spacer(1, 4)])
+    row = Table([list(columns)], colWidths=[each + gap, each])
     row.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_padding(0)]))
     return row
 
 
 def _numbers(table: PageTable, width: float) -> Flowable:
-    rows = [[Paragraph(f"<b>{markup(c)}</b>", _TEXT) for c in table.header]]
+    rows = [[Paragraph(f"<b>{markup(c)}</b>", _TEXT) for c in table.header]] if table.header else []
     rows += [[Paragraph(markup(c), _TEXT) for c in row] for row in table.rows]
-    others = len(table.header) - 1
+    others = len(table.rows[0]) - 1
     first = width * (0.46 if others > 1 else 0.62)
     flowable = Table(rows, colWidths=[first] + [(width - first) / max(others, 1)] * others)
     style: list[tuple[Any, ...]] = [("LINEBELOW", (0, 0), (-1, -1), 0.3, LINE)]
-    style += [("BACKGROUND", (0, 0), (-1, 0), SHADE), *_padding(1.6)]
+    style += [("BACKGROUND", (0, 0), (-1, 0), SHADE)] if table.header else []
+    style += [("VALIGN", (0, 0), (-1, -1), "MIDDLE"), *_padding(1.3)]
     flowable.setStyle(TableStyle(style))
     return flowable
 
@@ -265,14 +335,6 @@ def _padding(points: float) -> list[tuple[Any, ...]]:
     sides = [("TOPPADDING", points), ("BOTTOMPADDING", points)]
     sides += [("LEFTPADDING", 2 * points), ("RIGHTPADDING", 2 * points)]
     return [(side, (0, 0), (-1, -1), value) for side, value in sides]
-
-
-def _image(figure: PageFigure, width: float) -> Flowable:
-    image = Image(io.BytesIO(figure.png))
-    wanted = width * figure.width_fraction
-    image.drawHeight, image.drawWidth = image.drawHeight * wanted / image.drawWidth, wanted
-    image.hAlign = "LEFT" if figure.width_fraction > 0.9 else "CENTER"
-    return image
 
 
 def _footer(producer: Producer, source: Dataset) -> Flowable:

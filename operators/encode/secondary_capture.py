@@ -59,7 +59,7 @@ def build_secondary_capture(
     image.DerivationDescription = description[:1024]
     image.SourceImageSequence = [reference(source) for source in sources]
     image.PatientOrientation = ""
-    image.Laterality = sources[0].get("Laterality", "")
+    image.Laterality = ""  # of the series, which may show several organs; the type 2C attribute stays empty
     image.BurnedInAnnotation = "NO"
     image.SamplesPerPixel, image.PhotometricInterpretation, image.PlanarConfiguration = 3, "RGB", 0
     image.Rows, image.Columns = picture_yxc.shape[:2]

@@ -1,0 +1,187 @@
+"""mibg_spect: heart, lungs and liver on I-123 MIBG SPECT, cardiac uptake and washout.
+
+The graph::
+
+    read -> segment -> measure -> describe -> encode segmentation --> encode report -> write
+                                           |-> encode key images --------------------^
+                                           '-> encode PDF ---------------------------^
+
+``python -m apps.mibg_spect.app -i INPUT -o OUTPUT`` runs it as a MONAI Application
+Package does, on a folder of DICOM files, without the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apps.mibg_spect import results
+from apps.mibg_spect.findings import Findings
+from apps.mibg_spect.quantify import quantify
+from apps.mibg_spect.segment import Phase, Segmentation, segment
+from operators.bundle import load_metadata
+from operators.encode.encode_key_images import EncodeKeyImages
+from operators.encode.encode_pdf import EncodePdf
+from operators.encode.encode_report import EncodeReport
+from operators.encode.encode_segmentation import EncodeSegmentation
+from operators.encode.identity import Producer, producer_of
+from operators.encode.segmentation import SegmentationKind
+from operators.encode.write_results import WriteResults
+from operators.graph import Graph, Step
+from operators.job import AnalysisJob
+from operators.package import run_as_package
+from operators.read.nm import NmPlanar, NmVolume, read_nm_planar, read_nm_volume
+
+SPECT_INPUTS = {Phase.EARLY: "early", Phase.LATE: "late"}
+PLANAR_INPUTS = {Phase.EARLY: "planar_early", Phase.LATE: "planar_late"}
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What was read: the SPECT volumes and planar views that are there."""
+
+    volumes: Mapping[Phase, NmVolume]
+    planar: Mapping[Phase, NmPlanar]
+
+
+def read_study(job: AnalysisJob) -> Study:
+    """The inputs of the job as arrays.
+
+    Raises:
+        Refused: An input cannot be what it is taken for.
+    """
+    return Study(
+        volumes={p: read_nm_volume(job.inputs[n]) for p, n in SPECT_INPUTS.items() if job.inputs.get(n)},
+        planar={p: read_nm_planar(job.inputs[n]) for p, n in PLANAR_INPUTS.items() if job.inputs.get(n)},
+    )
+
+
+def measure_study(job: AnalysisJob, study: Study, segmentation: Segmentation) -> Findings:
+    """Numbers, and every warning once, those of the rules first."""
+    measurements = quantify(
+        study.volumes,
+        segmentation,
+        planar=study.planar,
+        collimator_coefficients=job.settings.get("collimator_coefficients"),
+    )
+    read = [w for one in (*study.volumes.values(), *study.planar.values()) for w in one.warnings]
+    missing = results.missing_phase_warnings(study.volumes)
+    warnings = [*job.warnings, *missing, *read, *segmentation.warnings, *measurements.warnings]
+    return Findings(
+        volumes=study.volumes,
+        planar=study.planar,
+        segmentation=segmentation,
+        measurements=measurements,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+class _Call(Step):
+    """A step of this graph: one of the functions above, with what it needs besides its inputs."""
+
+    def __init__(self, fragment: Any, *args: Any, function: Callable[..., Any], **kwargs: Any) -> None:
+        self.function = function
+        super().__init__(fragment, *args, **kwargs)
+
+    def work(self, *received: Any) -> Any:
+        """Call the function."""
+        return self.function(*received)
+
+
+class Read(_Call):
+    """Emits ``study`` (`Study`)."""
+
+    emits = ("study",)
+
+
+class SegmentOrgans(_Call):
+    """Receives ``study``, emits ``segmentation`` (`Segmentation`)."""
+
+    receives = ("study",)
+    emits = ("segmentation",)
+
+
+class Measure(_Call):
+    """Receives ``study`` and ``segmentation``, emits ``findings`` (`Findings`)."""
+
+    receives = ("study", "segmentation")
+    emits = ("findings",)
+
+
+class Describe(_Call):
+    """Receives ``findings``, emits what is encoded."""
+
+    receives = ("findings",)
+    emits = ("label_volumes", "content", "pictures", "page", "outcome")
+
+
+class MibgSpect(Graph):
+    """The application of one analysis."""
+
+    def __init__(self, job: AnalysisJob, producer: Producer) -> None:
+        self.job = job
+        self.producer = producer
+        super().__init__(job.output_dir)
+
+    def compose(self) -> None:
+        """Wire the operators."""
+        job, producer = self.job, self.producer
+        read = Read(self, self.once(), function=lambda: read_study(job), name="read")
+        organs = SegmentOrgans(self, function=self._segment, name="segment")
+        measure = Measure(self, function=lambda s, g: measure_study(job, s, g), name="measure")
+        describe = Describe(self, function=self._describe, name="describe")
+        kind = SegmentationKind(job.settings.get("segmentation_kind", SegmentationKind.BINARY.value))
+        seg = EncodeSegmentation(self, producer=producer, kind=kind, name="encode_segmentation")
+        report = EncodeReport(
+            self,
+            producer=producer,
+            predecessors=job.predecessors,
+            language=job.settings.get("language", "en"),
+            name="encode_report",
+        )
+        images = EncodeKeyImages(self, producer=producer, name="encode_key_images")
+        pdf = EncodePdf(self, producer=producer, name="encode_pdf")
+        write = WriteResults(self, producer=producer, folder=job.output_dir, name="write_results")
+        self.add_flow(read, organs, {("study", "study")})
+        self.add_flow(read, measure, {("study", "study")})
+        self.add_flow(organs, measure, {("segmentation", "segmentation")})
+        self.add_flow(measure, describe, {("findings", "findings")})
+        self.add_flow(describe, seg, {("label_volumes", "label_volumes")})
+        self.add_flow(describe, report, {("content", "content")})
+        self.add_flow(describe, images, {("pictures", "pictures")})
+        self.add_flow(describe, pdf, {("page", "page")})
+        self.add_flow(describe, write, {("pictures", "pictures"), ("outcome", "outcome")})
+        self.add_flow(seg, report, {("segmentations", "segmentations")})
+        self.add_flow(seg, write, {("segmentations", "segmentations")})
+        self.add_flow(report, write, {("report", "report")})
+        self.add_flow(images, write, {("key_images", "key_images")})
+        self.add_flow(pdf, write, {("pdf", "pdf")})
+
+    def _segment(self, study: Study) -> Segmentation:
+        early, late = study.volumes.get(Phase.EARLY), study.volumes.get(Phase.LATE)
+        return segment(early, late, bundle=self.job.bundle_dir, device=self.job.device)
+
+    def _describe(self, findings: Findings) -> tuple[Any, ...]:
+        images = results.key_image_content(findings, self.producer)
+        return (
+            results.label_volumes(findings),
+            results.report_content(findings),
+            images,
+            results.page_content(findings, images, self.producer),
+            results.outcome_of(findings),
+        )
+
+
+def build_app(job: AnalysisJob) -> MibgSpect:
+    """The application that analyses one study.
+
+    Raises:
+        BrokenBundle: The model folder is incomplete.
+    """
+    producer = producer_of(job, load_metadata(job.bundle_dir))
+    return MibgSpect(job, producer)
+
+
+if __name__ == "__main__":
+    run_as_package(__file__, build_app)
