@@ -137,8 +137,9 @@ class Inbox:
                 continue
             if arrived is None:
                 return
-            for path in self._files_of(arrived):
-                self._take(path)
+            took = [self._take(path) for path in self._files_of(arrived)]
+            if any(took) and self._arrived.empty():
+                self._arrived.put(self._folder)  # what the kernel had no room to tell
 
     def _files_of(self, arrived: Path) -> Iterator[Path]:
         """The file itself, or all files of a folder, without what is not for us."""
@@ -155,8 +156,8 @@ class Inbox:
         parts = path.relative_to(self._folder).parts
         return parts[:1] == (REJECTED,) or any(part.startswith(".") for part in parts)
 
-    def _take(self, path: Path) -> None:
-        """Store one file and remove it, or reject it, or leave it for later."""
+    def _take(self, path: Path) -> bool:
+        """Store one file and remove it, or reject it, or leave it for later; True when it is gone."""
         self._waiting.pop(path, None)
         try:
             with _open_complete(path) as file:
@@ -165,15 +166,18 @@ class Inbox:
             path.unlink()
             logger.debug("taken in", extra={"action": "inbox_stored"})
         except FileNotFoundError:
-            return  # taken in through an earlier event, or withdrawn
+            return False  # taken in through an earlier event, or withdrawn
         except _BeingWritten as error:
             if not error.will_be_told:
                 self._waiting[path] = time.monotonic() + SETTLED_S
         except Refused as error:
-            self._reject(path, error)
+            return self._reject(path, error)
         except (StorageUnavailable, OSError) as error:
             self._waiting[path] = time.monotonic() + self._retry_s
             logger.warning("a file waits in the inbox: %s", error, extra={"action": "inbox_waiting"})
+        else:
+            return True
+        return False
 
     def _store_file(self, file: BinaryIO) -> StoredInstance:
         meta = read_file_meta(file)
@@ -191,24 +195,25 @@ class Inbox:
         finally:
             data_set.discard()
 
-    def _reject(self, path: Path, error: Refused) -> None:
+    def _reject(self, path: Path, error: Refused) -> bool:
         try:
             target = _free_name(self._folder / REJECTED / path.name)
             path.rename(target)
         except FileNotFoundError:
-            return
+            return False
         except OSError as failure:
             self._waiting[path] = time.monotonic() + self._retry_s
             logger.warning(
                 "a file cannot be rejected: %s", failure.strerror, extra={"action": "inbox_waiting"}
             )
-            return
+            return False
         logger.warning("not stored: %s", error, extra={"action": "instance_refused"})
         self._on_refused(
             RefusedReceipt(
                 source=RefusalSource.INBOX, reason=str(error), attribute=error.attribute, path=target
             )
         )
+        return True
 
 
 class _Events(FileSystemEventHandler):

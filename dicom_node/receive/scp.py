@@ -24,6 +24,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_node.errors import InconsistentInstance, Misconfigured, NotDicom, Refused, StorageUnavailable
 from dicom_node.receive.refusal import OnRefused, RefusalSource, RefusedReceipt
+from dicom_node.receive.scheduling import ask_for_short_slices
 from dicom_node.receive.sop_classes import storage_contexts
 from dicom_node.receive.transport import (
     MAX_PDU_BYTES,
@@ -185,7 +186,7 @@ class Receiver:
             raise Misconfigured(f"node.host, node.port = {host}:{port}: {error.strerror or error}") from error
         self._ae._servers.append(server)  # as AE.start_server does; shutdown takes it out again
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, name="receiver", daemon=True)
+        self._thread = threading.Thread(target=_listen, args=(server,), name="receiver", daemon=True)
         self._thread.start()
         logger.info("listening", extra={"action": "receiver_started", "port": self.port})
 
@@ -320,6 +321,11 @@ class Receiver:
             )
         )
         association.kill()  # returns when the peer has been told
+
+
+def _listen(server: StorageServer) -> None:
+    ask_for_short_slices()  # this thread starts those of the associations
+    server.serve_forever()
 
 
 def _calling_ae_title(association: Association) -> str:
