@@ -1,0 +1,107 @@
+"""A small NM SPECT series as a camera writes it, for tests of the encoders."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, NuclearMedicineImageStorage
+
+from operators.encode.identity import SYNTHETIC, SYNTHETIC_STATEMENT, Producer
+from operators.geometry import VolumeGeometry
+
+SHAPE_ZYX = (24, 32, 30)
+SPACING_MM_ZYX = (5.0, 4.5, 4.0)
+ORIGIN_MM_LPS = (-58.0, -70.0, 55.0)
+DCIODVFY = "/usr/bin/dciodvfy"
+
+
+@pytest.fixture
+def geometry() -> VolumeGeometry:
+    """Slices go from head to feet, as many cameras store them."""
+    return VolumeGeometry(SHAPE_ZYX, SPACING_MM_ZYX, ORIGIN_MM_LPS, ((0, 0, -1), (0, 1, 0), (1, 0, 0)))
+
+
+def _detector() -> Dataset:
+    detector = Dataset()
+    detector.ImagePositionPatient = list(ORIGIN_MM_LPS)
+    detector.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    return detector
+
+
+@pytest.fixture
+def spect() -> Dataset:
+    """Header and pixels of a reconstructed SPECT of a patient with a Japanese name."""
+    nm = Dataset()
+    nm.file_meta = FileMetaDataset()
+    nm.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    nm.file_meta.MediaStorageSOPClassUID = NuclearMedicineImageStorage
+    nm.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    nm.SOPClassUID = NuclearMedicineImageStorage
+    nm.SOPInstanceUID = nm.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.8.498.1.1"
+    nm.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.1"
+    nm.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.1.2"
+    nm.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    nm.PatientID = "00012345"
+    nm.IssuerOfPatientID = "BYOUIN"
+    nm.PatientBirthDate, nm.PatientSex, nm.PatientAge = "19500704", "M", "070Y"
+    nm.PatientWeight = "62.5"
+    nm.StudyDate, nm.StudyTime, nm.StudyID = "20260102", "101500", "S1"
+    nm.AccessionNumber, nm.ReferringPhysicianName = "A778", "鈴木^花子"
+    nm.StudyDescription = "心筋シンチグラム"
+    nm.Modality, nm.Manufacturer, nm.SeriesNumber, nm.InstanceNumber = "NM", "CAMERA", 4, 1
+    nm.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    nm.NumberOfFrames, nm.Rows, nm.Columns = SHAPE_ZYX
+    nm.PixelSpacing, nm.SliceThickness = [4.5, 4.0], 5.0
+    nm.DetectorInformationSequence = [_detector()]
+    nm.SamplesPerPixel, nm.PhotometricInterpretation = 1, "MONOCHROME2"
+    nm.BitsAllocated, nm.BitsStored, nm.HighBit, nm.PixelRepresentation = 16, 16, 15, 0
+    nm.PixelData = np.random.default_rng(1).poisson(50, SHAPE_ZYX).astype("<u2").tobytes()
+    return nm
+
+
+@pytest.fixture
+def labels_zyx() -> np.ndarray:
+    """``(24, 32, 30)`` uint8: 1 heart, 2 left lung, 3 right lung, 4 liver, 5 without a voxel."""
+    z, y, x = np.indices(SHAPE_ZYX)
+    labels = np.zeros(SHAPE_ZYX, dtype=np.uint8)
+    labels[(x >= 18) & (z < 12)] = 2
+    labels[(x < 10) & (z < 12)] = 3
+    labels[(z >= 15) & (x < 16)] = 4
+    labels[(z - 10) ** 2 + (y - 12) ** 2 + (x - 17) ** 2 < 25] = 1
+    return labels
+
+
+@pytest.fixture
+def producer() -> Producer:
+    """An app whose model was trained on phantoms."""
+    return Producer(
+        app="mibg_spect",
+        app_version="0.1.0",
+        title="MIBG SPECT",
+        intended_use="Quantification of I-123 MIBG SPECT",
+        model_digest="sha256:" + "ab" * 32,
+        input_digest="sha256:" + "cd" * 32,
+        training_kind=SYNTHETIC,
+        statement=SYNTHETIC_STATEMENT,
+        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def dicom_errors(tmp_path: Path):
+    """Function: the lines in which dciodvfy reports an error in an object."""
+
+    def check(dataset: Dataset) -> list[str]:
+        path = tmp_path / "checked.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        done = subprocess.run([DCIODVFY, str(path)], capture_output=True, text=True, check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        assert lines, "dciodvfy said nothing"
+        return [line for line in lines if line.startswith("Error")]
+
+    return check
