@@ -10,7 +10,12 @@ import httpx
 from dicom_node.deliver.destination import OrthancDestination, StowDestination
 from dicom_node.errors import PeerStatus, PeerUnreachable
 
+_MOVED: Final = "put the new address into this destination's url"
 _STATUS_ADVICE: Final = {
+    301: _MOVED,
+    302: _MOVED,
+    307: _MOVED,
+    308: _MOVED,
     400: "the server could not read the request; its log says why",
     401: "check username and password, or the token, of this destination",
     403: "check that this account may store",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes
 
 from dicom_node.errors import BrokenPromise
+from dicom_node.verify.encoding import is_complete
 from dicom_node.verify.references import content_items
 
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -37,10 +40,12 @@ def read_whole(path: Path) -> FileDataset:
         BrokenPromise: It cannot be read to its end, or contradicts its own header.
     """
     try:
-        dataset = dcmread(path)
+        content = path.read_bytes()
+        dataset = dcmread(BytesIO(content))
         for _ in dataset.iterall():
             pass
         syntax = UID(dataset.file_meta.TransferSyntaxUID)
+        complete = is_complete(content, int(dataset.file_meta.FileMetaInformationGroupLength), syntax)
         said = (
             str(dataset.file_meta.MediaStorageSOPClassUID),
             str(dataset.file_meta.MediaStorageSOPInstanceUID),
@@ -48,6 +53,7 @@ def read_whole(path: Path) -> FileDataset:
         holds = (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID))
         _ = (dataset.SeriesInstanceUID, dataset.StudyInstanceUID, dataset.Modality)
     except (
+        BytesLengthException,
         InvalidDicomError,
         OSError,
         EOFError,
@@ -55,9 +61,13 @@ def read_whole(path: Path) -> FileDataset:
         TypeError,
         AttributeError,
         NotImplementedError,
+        KeyError,
         struct.error,
+        zlib.error,
     ) as error:
         raise BrokenPromise(f"{path.name} cannot be read as DICOM: {type(error).__name__}") from error
+    if not complete:
+        raise BrokenPromise(f"{path.name} is cut: its elements are longer than the file")
     if syntax not in AllTransferSyntaxes:
         raise BrokenPromise(f"{path.name}: {syntax!s} is no transfer syntax")
     if said != holds:

@@ -95,15 +95,15 @@ def source_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
     """The planes of a series; both directions of progression where the standard leaves it open.
 
     Args:
-        sources: Data sets of one series: single-frame images, or one multi-frame image.
+        sources: Data sets of one series: single-frame images, or multi-frame images.
 
     Yields:
         Nothing when the images have no position in the patient.
     """
     first = sources[0]
-    if len(sources) == 1 and first.get("DetectorInformationSequence"):
-        yield from _nm_grids(first)
-        return
+    for source in sources:
+        if source.get("DetectorInformationSequence"):
+            yield from _nm_grids(source)
     stacks = [frame_planes(source) for source in sources]
     planes = [stack for stack in stacks if stack is not None]
     if planes:

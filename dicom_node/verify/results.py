@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,18 +76,35 @@ def verify_results(
     _check_promises(objects, outputs)
     sources = read_sources(inputs)
     check_uids(objects, [str(dataset.Modality) for dataset in datasets], sources)
-    known = sources.instances | {
-        item.sop_instance_uid: known_instance(data) for item, data in zip(objects, datasets, strict=True)
-    }
+    known = dict(sources.instances)
+    for item, dataset in zip(objects, datasets, strict=True):
+        with _readable_as_its_class(item.path.name):
+            known[item.sop_instance_uid] = known_instance(dataset)
     for item, dataset in zip(objects, datasets, strict=True):
         name = item.path.name
-        check_copied(name, dataset, sources)
-        check_content(name, dataset)
-        check_references(name, dataset, known, (study_instances, predecessors))
-        _check_grid(name, dataset, sources)
-        if SYNTHETIC in (identity.training_kind, manifest.training_kind):
-            check_statement(name, dataset, identity.training_statement)
+        with _readable_as_its_class(name):
+            check_copied(name, dataset, sources)
+            check_content(name, dataset)
+            check_references(name, dataset, known, (study_instances, predecessors))
+            _check_grid(name, dataset, sources)
+            if SYNTHETIC in (identity.training_kind, manifest.training_kind):
+                check_statement(name, dataset, identity.training_statement)
     return objects
+
+
+@contextmanager
+def _readable_as_its_class(name: str) -> Iterator[None]:
+    """An attribute that is missing or of another type where its class requires it breaks the promise."""
+    try:
+        yield
+    except AttributeError as missing:
+        raise BrokenPromise(
+            f"{name} is not a valid object of its class: it lacks {missing.name}"
+        ) from missing
+    except (KeyError, IndexError, TypeError, ValueError) as wrong:
+        raise BrokenPromise(
+            f"{name} is not a valid object of its class: {type(wrong).__name__} while reading it"
+        ) from wrong
 
 
 def _check_identity(manifest: ResultManifest, identity: ResultIdentity) -> None:

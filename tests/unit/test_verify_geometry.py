@@ -131,6 +131,20 @@ def test_the_grid_of_one_of_two_sources_is_enough() -> None:
     check_geometry("segmentation.dcm", made, sources(late, nm_source()))
 
 
+def test_two_volumes_in_one_series_are_two_grids() -> None:
+    late = nm_source()
+    late.SOPInstanceUID = "2.25.41"
+    late.DetectorInformationSequence[0].ImagePositionPatient = [0.0, 0.0, 0.0]
+    made = segmentation({104.0: 2})
+    made.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence.append(
+        reference_to(late)
+    )
+    check_geometry("segmentation.dcm", made, sources(late, nm_source()))
+    made = segmentation({105.0: 2})
+    with pytest.raises(BrokenPromise, match="frame 1 lies"):
+        check_geometry("segmentation.dcm", made, sources(late, nm_source()))
+
+
 def reference_to(dataset: Dataset) -> Dataset:
     reference = Dataset()
     reference.ReferencedSOPInstanceUID = dataset.SOPInstanceUID

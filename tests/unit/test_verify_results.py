@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -535,3 +536,48 @@ def test_a_segmentation_without_any_received_source_is_broken(result: MadeResult
 
     result.edit("segmentation.dcm", change)
     assert_broken(result, "names no received image as its source")
+
+
+# ------------------------------------------------------------------ files cut or garbled
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "deflated"),
+    [
+        ("segmentation.dcm", False),
+        ("segmentation.dcm", True),
+        ("report.dcm", False),
+        ("key_image.dcm", False),
+        ("report_pdf.dcm", False),
+    ],
+)
+def test_a_file_cut_anywhere_is_broken(tmp_path: Path, name: str, *, deflated: bool) -> None:
+    """What pydicom does: it reads a cut report as a shorter one."""
+    result = make_result(tmp_path, deflated=deflated)
+    path = result.directory / name
+    content = path.read_bytes()
+    for end in range(1, len(content), max(1, len(content) // 20)):
+        path.write_bytes(content[:end])
+        assert_broken(result, re.escape(name))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_garbled_files_pass_or_break_and_raise_nothing_else(result: MadeResult) -> None:
+    dice = random.Random(20260102)
+    names = ["segmentation.dcm", "report.dcm", "key_image.dcm", "report_pdf.dcm", "result.json"]
+    verdicts = set()
+    for _ in range(100):
+        path = result.directory / dice.choice(names)
+        content = path.read_bytes()
+        garbled = bytearray(content)
+        for _ in range(dice.randint(1, 20)):
+            garbled[dice.randrange(len(garbled))] = dice.randrange(256)
+        path.write_bytes(garbled)
+        try:
+            verify(result)
+            verdicts.add("passes")
+        except BrokenPromise:
+            verdicts.add("broken")
+        path.write_bytes(content)
+    assert "broken" in verdicts
