@@ -36,6 +36,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from dicom_node.receive.command import LAST_COMMAND_FRAGMENT, encode_store_response
 from dicom_node.store.instances import IncomingDataSet
 from dicom_node.store.part10 import UNREADABLE
 
@@ -46,6 +47,9 @@ _MAX_ACCEPTED_PDU_BYTES: Final = 1 << 24
 """A longer PDU is not from a DICOM peer: the connection is closed instead of filling memory."""
 
 _RECEIVE_BYTES: Final = 1 << 18
+_PDV_HEADER_BYTES: Final = 6
+"""Length, context and message control header of a presentation data value (PS3.8 table 9-23)."""
+
 _IDLE_S: Final = 0.1
 """How long a thread sleeps when nobody rings; bounds what a missed ring can cost."""
 
@@ -264,7 +268,17 @@ class StorageAssociation(Association):
             return
         response = self.service.store(self, msg, context)
         if self.is_established:
-            self.dimse.send_msg(response, context_id)
+            self._send(response, context_id)
+
+    def _send(self, response: C_STORE, context_id: int) -> None:
+        command = encode_store_response(response)
+        if 0 < self.dimse.maximum_pdu_size < len(command) + _PDV_HEADER_BYTES:
+            self.dimse.send_msg(response, context_id)  # in fragments
+            return
+        message = P_DATA()
+        value: Any = [context_id, LAST_COMMAND_FRAGMENT + command]  # pynetdicom wants a list, says a tuple
+        message.presentation_data_value_list = [value]
+        self.dul.send_pdu(message)
 
 
 class _RequestHandler(RequestHandler):

@@ -8,7 +8,10 @@ import threading
 
 import pytest
 from pydicom.uid import UID
+from pynetdicom.dimse_messages import C_STORE_RSP
+from pynetdicom.dimse_primitives import C_STORE
 
+from dicom_node.receive.command import LAST_COMMAND_FRAGMENT, encode_store_response
 from dicom_node.receive.scheduling import ask_for_short_slices
 from dicom_node.receive.scp import is_known_peer
 from dicom_node.receive.sop_classes import storage_contexts, storage_sop_classes, transfer_syntaxes
@@ -41,6 +44,22 @@ def test_every_storage_class_is_offered_once_in_every_syntax() -> None:
     assert len(set(names)) == len(names) == len(storage_sop_classes()) + 1
     assert all(len(context.transfer_syntax) == len(transfer_syntaxes()) for context in contexts)
     assert all(UID(uid).is_transfer_syntax for uid in transfer_syntaxes())
+
+
+@pytest.mark.parametrize(
+    ("status", "comment", "uid"), [(0x0000, None, "1.2.3"), (0xA700, "full", "1.2.34"), (0xC000, "odd", None)]
+)
+def test_response_is_encoded_as_pynetdicom_does(status: int, comment: str | None, uid: str | None) -> None:
+    response = C_STORE()
+    response.MessageIDBeingRespondedTo = 513
+    response.AffectedSOPClassUID, response.AffectedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid
+    response.Status, response.ErrorComment = status, comment
+    message = C_STORE_RSP()
+    message.primitive_to_message(response)
+    (fragment,) = message.encode_msg(1, 0)
+    assert fragment.presentation_data_value_list == [
+        (1, LAST_COMMAND_FRAGMENT + encode_store_response(response))
+    ]
 
 
 def test_bytes_of_others_are_no_header_of_ours() -> None:
