@@ -14,6 +14,7 @@ from rich.table import Table
 from dicom_node import __version__, logs
 from dicom_node.config import NodeConfig, load
 from dicom_node.errors import Failed, IllegalTransition, Misconfigured, Refused
+from dicom_node.receive.video.commands import unwrap_video, wrap_video
 
 EXIT_FAILED = 1
 EXIT_MISUSED = 2
@@ -59,6 +60,10 @@ def _load(path: Path) -> NodeConfig:
 @click.version_option(__version__, prog_name="dicom-node")
 def main() -> None:
     """A DICOM inference node: receives studies, runs apps on them, returns results to the PACS."""
+
+
+main.add_command(wrap_video)
+main.add_command(unwrap_video)
 
 
 @main.command()

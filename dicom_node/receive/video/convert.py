@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,10 @@ CONSTANT_RATE_FACTOR: Final = 18
 _X264: Final = {"preset": "veryfast", "crf": str(CONSTANT_RATE_FACTOR), "profile": "high"}
 _VBV_KBITS: Final = 40_000
 _KEY_FRAME_EVERY_S: Final = 1
+_PARTIAL_RANGE: Final = 1
+_BT709: Final = 1
+"""Values of color_range and of primaries, transfer and matrix, ITU-T H.273."""
+
 _REPORTED_EVERY: Final = 30
 
 
@@ -50,7 +54,12 @@ def convert(source: Path, target: Path, facts: VideoFacts, plan: Plan, on_progre
     try:
         with (
             open_video(source) as (container, stream),
-            av.open(str(target), "w", format="mp4", options={"movflags": "+faststart", "avoid_negative_ts": "make_zero"}) as output,
+            av.open(
+                str(target),
+                "w",
+                format="mp4",
+                options={"movflags": "+faststart", "avoid_negative_ts": "make_zero"},
+            ) as output,
         ):
             if plan.way is Way.COPY_PICTURES:
                 _copy(container, stream, output, facts, plan, on_progress)
@@ -70,17 +79,33 @@ def _copy(
 ) -> None:
     streams = [stream, *(container.streams.audio[:1] if plan.keep_sound else ())]
     copies = {source.index: output.add_stream_from_template(source) for source in streams}
+    times = iter(decoding_times(facts.ticks))
     done = 0
     for packet in container.demux(streams):
         if not packet.size:
             continue
-        done += packet.stream.index == stream.index
-        if done % _REPORTED_EVERY == 0:
-            on_progress(done / facts.frame_count)
-        if packet.dts is None:  # Matroska stores none where frames are not reordered in time
-            packet.dts = packet.pts
+        if packet.stream.index == stream.index:
+            packet.dts = next(times)  # Matroska stores none
+            done += 1
+            if done % _REPORTED_EVERY == 0:
+                on_progress(done / facts.frame_count)
         packet.stream = copies[packet.stream.index]
         output.mux(packet)
+
+
+def decoding_times(ticks: Sequence[int]) -> list[int]:
+    """When frames are to be decoded, so that each is before it is shown.
+
+    Args:
+        ticks: When they are shown, in coding order.
+
+    Example:
+        >>> decoding_times([0, 3, 1, 2])
+        [-1, 0, 1, 2]
+    """
+    shown = sorted(ticks)
+    early = max((ideal - tick for ideal, tick in zip(shown, ticks, strict=True)), default=0)
+    return [ideal - early for ideal in shown]
 
 
 class _Sound:
@@ -144,7 +169,7 @@ def _encode(
     on_progress: OnProgress,
 ) -> None:
     stream.thread_type = "AUTO"
-    encoder = _encoder(output, plan)
+    encoder = _encoder(output, plan, stream, facts)
     sound = _Sound(container, output, keep=plan.keep_sound, start_s=facts.timing.start_s)
     pictures = _Pictures(stream, facts, plan)
     written = 0
@@ -163,12 +188,15 @@ def _encode(
         raise Refused("no frame of the video can be decoded")
 
 
-def _encoder(output: OutputContainer, plan: Plan) -> VideoStream:
+def _encoder(output: OutputContainer, plan: Plan, source: VideoStream, facts: VideoFacts) -> VideoStream:
     options = _X264 | {"level": plan.level.name, "maxrate": f"{_VBV_KBITS}k", "bufsize": f"{_VBV_KBITS}k"}
     encoder: VideoStream = output.add_stream("libx264", rate=plan.rate, options=options)
     encoder.width, encoder.height, encoder.pix_fmt = plan.width, plan.height, "yuv420p"
     context = encoder.codec_context
     context.time_base = 1 / plan.rate
+    context.color_range = _PARTIAL_RANGE
+    for keyword in ("color_primaries", "color_trc", "colorspace"):
+        setattr(context, keyword, _BT709 if facts.is_rgb else getattr(source.codec_context, keyword))
     context.gop_size = max(round(plan.rate * _KEY_FRAME_EVERY_S), 1)
     return encoder
 
@@ -194,7 +222,7 @@ class _Pictures:
             self._decoded += 1
             self._require_whole(frame)
             if self._graph is None:
-                self._graph = _graph(frame, self._stream, self._facts, self._plan)
+                self._graph = _graph(frame, self._facts, self._plan)
             self._graph.push(frame)
             yield from self._ready()
         if not packet.size and self._graph is not None:
@@ -212,7 +240,7 @@ class _Pictures:
     def _ready(self) -> Iterator[Any]:
         while self._graph is not None:
             try:
-                frame = self._graph.pull()
+                frame = self._graph.vpull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             frame.pts, frame.time_base = self._made, 1 / self._plan.rate
@@ -222,20 +250,36 @@ class _Pictures:
 
 
 def filters(facts: VideoFacts, plan: Plan) -> list[tuple[str, str]]:
-    """Names and arguments of the filters between decoder and encoder, in order."""
+    """Names and arguments of the filters between decoder and encoder, in order.
+
+    Args:
+        facts: What the video is.
+        plan: What is to come of it.
+    """
     chain: list[tuple[str, str]] = []
     if facts.is_interlaced:
         chain.append(("yadif", "mode=send_frame:deint=all"))
     chain += facts.turn.value
     chain.append(("fps", f"fps={plan.rate}:round=near"))
-    chain.append(("scale", f"{plan.width}:{plan.height}:flags=bicubic:{facts.colour}"))
+    chain.append(("scale", f"{plan.width}:{plan.height}:flags=bicubic:{_colour(facts)}"))
     chain += [("setsar", "1"), ("format", "yuv420p")]
     return chain
 
 
-def _graph(frame: Any, stream: VideoStream, facts: VideoFacts, plan: Plan) -> Graph:
+def _colour(facts: VideoFacts) -> str:
+    """Partial range, as YBR_PARTIAL_420 has it (PS3.3 C.7.6.3.1.2)."""
+    source = "full" if facts.is_full_range else "auto"
+    matrix = ":out_color_matrix=bt709" if facts.is_rgb else ""
+    return f"in_range={source}:out_range=tv{matrix}"
+
+
+def _graph(frame: Any, facts: VideoFacts, plan: Plan) -> Graph:
     graph = Graph()
-    nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)]
+    nodes = [
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+    ]
     nodes += [graph.add(name, arguments or None) for name, arguments in filters(facts, plan)]
     nodes.append(graph.add("buffersink"))
     graph.link_nodes(*nodes).configure()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -21,8 +21,8 @@ from av.video.stream import VideoStream
 from dicom_node.errors import Refused
 from dicom_node.receive.video import h264
 from dicom_node.receive.video.mp4 import is_bare
-from dicom_node.receive.video.turn import Turn, turn_of
 from dicom_node.receive.video.timing import Timing, peak_bits_per_s, timing_of
+from dicom_node.receive.video.turn import Turn, turn_of
 
 CONTAINERS: Final = "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,ivf"
 """Forms of video file that are read. No playlist or picture series: those name other files."""
@@ -35,7 +35,8 @@ LONGEST_TITLE: Final = 64
 
 _CHECKED_KEY_FRAMES: Final = 24
 _ATTACHED_PICTURE: Final = av.stream.Disposition.attached_pic
-_BIT_DEPTH: Final = 8
+_FULL_RANGE: Final = 2
+"""Value of color_range, ITU-T H.273."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class VideoFacts:
         codec: Of the pictures.
         sps: Of an H.264 stream; None for any other.
         pixel_format: Of the decoded pictures.
+        is_full_range: Its samples use 0 to 255 and not 16 to 235.
+        is_rgb: Its pictures are not luminance and chrominance.
         width: Of the decoded picture, before any turning, pixels.
         height: Likewise.
         pixel_aspect: Width to height of a pixel.
@@ -59,6 +62,7 @@ class VideoFacts:
         frame_count: Coded frames, also those that the container hides.
         hidden_frames: Frames that the container says not to show.
         timing: When frames are shown.
+        ticks: When each coded frame is shown, in coding order, on the container's clock.
         peak_bits_per_s: The most in any second.
         audio_codec: Of the sound; empty when there is none.
         audio_channels: Number of its channels.
@@ -74,6 +78,8 @@ class VideoFacts:
     codec: str
     sps: h264.SequenceParameters | None
     pixel_format: str
+    is_full_range: bool
+    is_rgb: bool
     width: int
     height: int
     pixel_aspect: Fraction
@@ -82,6 +88,7 @@ class VideoFacts:
     frame_count: int
     hidden_frames: int
     timing: Timing
+    ticks: tuple[int, ...] = field(repr=False)
     peak_bits_per_s: float
     audio_codec: str
     audio_channels: int
@@ -169,6 +176,8 @@ def probe(path: Path) -> VideoFacts:
             codec=stream.codec_context.name,
             sps=sps,
             pixel_format=first.format.name,
+            is_full_range=first.color_range == _FULL_RANGE or first.format.name.startswith("yuvj"),
+            is_rgb=bool(first.format.is_rgb),
             width=first.width,
             height=first.height,
             pixel_aspect=_pixel_aspect(stream, sps),
@@ -177,6 +186,7 @@ def probe(path: Path) -> VideoFacts:
             frame_count=len(packets.sizes),
             hidden_frames=packets.hidden,
             timing=timing,
+            ticks=tuple(packets.ticks),
             peak_bits_per_s=peak_bits_per_s(packets.ticks, packets.sizes, _time_base(stream)),
             audio_codec=audio.codec_context.name if audio else "",
             audio_channels=audio.codec_context.channels if audio else 0,
