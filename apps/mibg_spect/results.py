@@ -56,11 +56,16 @@ SEGMENTS = (
 ORGANS = {**{name: value for name, value in LABELS.items()}, "mediastinum": MEDIASTINUM_LABEL}
 PROCEDURE = codes.private("MIBG_SCAN", "I-123 MIBG scintigraphy")
 UPTAKE = codes.private("MIBG_UPTAKE", "Cardiac MIBG uptake")
+PLANAR_UPTAKE = codes.private("MIBG_UPTAKE_2D", "Cardiac MIBG uptake, planar")
+PLANAR_COUNTS = codes.private("PLANAR_COUNTS", "Mean counts of a planar region")
 WASHOUT = codes.private("MIBG_WASHOUT", "Cardiac MIBG washout")
 MISSING_PHASE = {
     Phase.EARLY: "There is no early SPECT: early counts and ratios, and washout, are missing.",
     Phase.LATE: "There is no late SPECT: late counts and ratios, and washout, are missing.",
 }
+PLANAR_PREFIXES = ("planar_", "hmr_", "collimator_")
+TIME_PREFIX = "minutes_after_injection"
+SITES = {"heart": codes.HEART, "lung": codes.LUNG, "liver": codes.LIVER, "mediastinum": codes.MEDIASTINUM}
 LABEL_ROLES = ("segmentation", "segmentation_late")
 
 
@@ -104,7 +109,7 @@ def report_content(findings: Findings) -> ReportContent:
     for phase in findings.volumes:
         groups += _organ_groups(findings, phase)
     for phase in Phase:
-        groups += _uptake_group(findings, phase)
+        groups += _uptake_groups(findings, phase)
     groups += _washout_group(findings)
     return ReportContent(
         groups=tuple(groups),
@@ -143,11 +148,11 @@ def _organ_groups(findings: Findings, phase: Phase) -> list[Group]:
         quantities = [
             q
             for q in findings.measurements.quantities
-            if q.phase == phase and ORGANS.get(q.organ) == segment.label
+            if q.phase == phase and not _is_planar(q) and ORGANS.get(q.organ) == segment.label
         ]
         groups.append(
             Group(
-                tracking_id=f"{segment.name}, {phase}",
+                tracking_id=segment.name,
                 finding=segment.property_type,
                 category=segment.category,
                 site=segment.property_type,
@@ -161,23 +166,35 @@ def _organ_groups(findings: Findings, phase: Phase) -> list[Group]:
     return groups
 
 
-def _uptake_group(findings: Findings, phase: Phase) -> list[Group]:
-    quantities = [q for q in findings.measurements.quantities if q.phase == phase and q.organ not in ORGANS]
-    quantities = [q for q in quantities if not q.name.startswith("minutes_after_injection")]
-    acquisitions = [m[phase] for m in (findings.volumes, findings.planar) if phase in m]
-    if not quantities or not acquisitions:
-        return []
-    return [
-        Group(
-            tracking_id=f"Cardiac MIBG uptake, {phase}",
-            finding=UPTAKE,
-            site=codes.HEART,
-            images=tuple(instance for acquisition in acquisitions for instance in acquisition.instances),
-            time=_time(findings, phase),
-            numbers=_numbers(quantities),
-            comments=_missing(quantities),
+def _uptake_groups(findings: Findings, phase: Phase) -> list[Group]:
+    """What belongs to no segment: SPECT numbers of other organs, and the planar view's."""
+    groups = []
+    for name, finding, is_planar, acquisition in (
+        ("Cardiac MIBG uptake", UPTAKE, False, findings.volumes.get(phase)),
+        ("Planar cardiac MIBG uptake", PLANAR_UPTAKE, True, findings.planar.get(phase)),
+    ):
+        quantities = [
+            q
+            for q in findings.measurements.quantities
+            if q.phase == phase
+            and _is_planar(q) is is_planar
+            and (is_planar or q.organ not in ORGANS)
+            and not q.name.startswith(TIME_PREFIX)
+        ]
+        if acquisition is None or not quantities:
+            continue
+        groups.append(
+            Group(
+                tracking_id=name,
+                finding=finding,
+                site=codes.HEART,
+                images=acquisition.instances,
+                time=TimePoint(name=phase.value, offset=acquisition.minutes_after_injection),
+                numbers=_numbers(quantities),
+                comments=_missing(quantities),
+            )
         )
-    ]
+    return groups
 
 
 def _washout_group(findings: Findings) -> list[Group]:
@@ -206,10 +223,12 @@ def _administration(findings: Findings) -> tuple[Number, ...]:
     return ()
 
 
+def _is_planar(quantity: Quantity) -> bool:
+    return quantity.name.startswith(PLANAR_PREFIXES)
+
+
 def _time(findings: Findings, phase: Phase) -> TimePoint:
-    return TimePoint(
-        name=phase.value, offset=value_of(findings.measurements, f"minutes_after_injection_{phase}")
-    )
+    return TimePoint(name=phase.value, offset=findings.volumes[phase].minutes_after_injection)
 
 
 def _numbers(quantities: Sequence[Quantity]) -> tuple[Number, ...]:
@@ -219,6 +238,7 @@ def _numbers(quantities: Sequence[Quantity]) -> tuple[Number, ...]:
             value=q.value,
             unit=codes.unit_code(q.unit),
             derivation=codes.MEAN if q.unit in ("{counts}", "{propcounts}") else None,
+            site=SITES.get(q.organ) if q.unit == "{counts}" else None,
         )
         for q in quantities
         if q.value is not None
@@ -226,10 +246,11 @@ def _numbers(quantities: Sequence[Quantity]) -> tuple[Number, ...]:
 
 
 def _name(quantity: Quantity) -> Code:
-    if quantity.unit in ("mL", "ml", "cm3"):
+    """The standard's concept for volumes and counts, the private code of the science else."""
+    if quantity.unit == "mL":
         return codes.VOLUME
-    if quantity.unit == "{counts}" and quantity.organ and not quantity.name.startswith("planar"):
-        return codes.NM_TOMOGRAPHIC_ACTIVITY
+    if quantity.unit == "{counts}":
+        return PLANAR_COUNTS if _is_planar(quantity) else codes.NM_TOMOGRAPHIC_ACTIVITY
     return codes.private(quantity.code, quantity.meaning[:64])
 
 

@@ -102,7 +102,7 @@ class Group:
     """Everything said about one target: an organ, a lesion, or the study as a whole.
 
     Args:
-        tracking_id: The target's name, unique in the report together with its time.
+        tracking_id: The name of the target, the same at each time; that of a segment is its Segment Label.
         finding: What the target is.
         category: What kind of finding that is.
         site: Where it is.
