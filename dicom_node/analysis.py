@@ -137,7 +137,6 @@ def verify_output(
     Raises:
         BrokenPromise: It is not.
     """
-    training = app.manifest.training
     verify_results(
         output,
         [
@@ -151,8 +150,8 @@ def verify_output(
             app_version=app.manifest.app.version,
             model_digest=app.model_digest,
             input_digest=input_digest,
-            training_kind=training.kind,
-            training_statement=training.statement,
+            training_kind=app.training_kind,
+            training_statement=app.training_statement,
         ),
         predecessors={
             str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID) for path in predecessors

@@ -7,6 +7,7 @@ is not an app.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class App:
         app_dir: Its folder.
         bundle_dir: The model bundle to use: the app's own, or the site's.
         model_digest: ``sha256:...`` of that bundle as it is on the disk; empty without one.
+        training_kind: ``synthetic`` or a site's name: what the bundle in use says, else app.toml.
         problem: Why the app cannot be run, empty when it can.
     """
 
@@ -40,12 +42,19 @@ class App:
     app_dir: Path
     bundle_dir: Path
     model_digest: str
+    training_kind: str
     problem: str = ""
 
     @property
     def name(self) -> str:
         """The app's name, which is its folder's."""
         return self.manifest.app.name
+
+    @property
+    def training_statement(self) -> str:
+        """What every reader of a result must know about the training; empty when a site trained it."""
+        training = self.manifest.training
+        return training.statement if self.training_kind == training.kind else ""
 
     def summary(self) -> dict[str, Any]:
         """What ``dicom-node apps --json`` prints of it."""
@@ -55,8 +64,8 @@ class App:
             "version": about.version,
             "title": about.title,
             "intended_use": about.intended_use,
-            "training_kind": self.manifest.training.kind,
-            "training_statement": self.manifest.training.statement,
+            "training_kind": self.training_kind,
+            "training_statement": self.training_statement,
             "model_digest": self.model_digest,
             "inputs": [{"name": one.name, "title": one.title} for one in self.manifest.inputs],
             "outputs": [
@@ -139,13 +148,25 @@ def _load(app_dir: Path, bundles: Mapping[str, Path]) -> App:
         )
     is_own = name not in bundles
     if manifest.model is None and is_own:
-        return App(manifest=manifest, app_dir=app_dir, bundle_dir=app_dir, model_digest="")
+        return App(
+            manifest=manifest,
+            app_dir=app_dir,
+            bundle_dir=app_dir,
+            model_digest="",
+            training_kind=manifest.training.kind,
+        )
     bundle_dir = app_dir / manifest.model.bundle if is_own and manifest.model else bundles[name].resolve()
     digest, problem = _digest(bundle_dir)
     if not problem and is_own and manifest.model and digest != manifest.model.digest:
         problem = f"model.digest is {manifest.model.digest}, but the files of {bundle_dir} have {digest}"
+    kind, broken = _training_kind(bundle_dir)
     return App(
-        manifest=manifest, app_dir=app_dir, bundle_dir=bundle_dir, model_digest=digest, problem=problem
+        manifest=manifest,
+        app_dir=app_dir,
+        bundle_dir=bundle_dir,
+        model_digest=digest,
+        training_kind=kind or manifest.training.kind,
+        problem=problem or broken,
     )
 
 
@@ -155,3 +176,15 @@ def _digest(bundle_dir: Path) -> tuple[str, str]:
         return bundle_digest(bundle_dir), ""
     except OSError as error:
         return "", f"the model cannot be read: {error.strerror or error}"
+
+
+def _training_kind(bundle_dir: Path) -> tuple[str, str]:
+    """What the bundle says it was trained on, empty when it says nothing; or why it cannot be read."""
+    path = bundle_dir / "configs" / "metadata.json"
+    try:
+        training = json.loads(path.read_bytes()).get("training", {})
+        return str(training.get("kind", "")), ""
+    except FileNotFoundError:
+        return "", ""
+    except (OSError, ValueError, AttributeError) as error:
+        return "", f"{path} cannot be read: {error}"

@@ -23,7 +23,7 @@ from dicom_node.analysis import Analysis
 from dicom_node.config import NodeConfig
 from dicom_node.deliver import ResultPackage, deliver
 from dicom_node.deliver.backoff import next_delay_s
-from dicom_node.errors import Failed, Misconfigured, NodeError, Refused, Undelivered
+from dicom_node.errors import Failed, Misconfigured, NodeError, Refused, StorageUnavailable, Undelivered
 from dicom_node.store.ledger import Ledger
 from dicom_node.store.states import ENDED, JobState
 from dicom_node.store.tables import JobRow
@@ -312,7 +312,7 @@ class Work:
                     job_id, destination_name, uid, note
                 ),
             )
-        except (Undelivered, Misconfigured) as failure:
+        except (Undelivered, Misconfigured, StorageUnavailable) as failure:
             return self._retry_delivery(job, attempt, destination_name, first_at, failure)
         self._ledger.finish_delivery(job_id, destination_name)
         log.info("every object is there", extra={"action": "delivered", **fields})
