@@ -16,12 +16,13 @@ if [ "${#missing[@]}" -gt 0 ]; then
   if is_root_on_debian; then
     echo "installing ${missing[*]}"
     # a server that starts by itself would take the ports that a site or a test wants
-    printf '#!/bin/sh\nexit 101\n' > /tmp/policy-rc.d.$$ && chmod +x /tmp/policy-rc.d.$$
-    [ -e /usr/sbin/policy-rc.d ] || { mv /tmp/policy-rc.d.$$ /usr/sbin/policy-rc.d; made_policy=1; }
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+      chmod +x /usr/sbin/policy-rc.d
+    fi
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    [ -z "${made_policy:-}" ] || rm -f /usr/sbin/policy-rc.d
-    rm -f /tmp/policy-rc.d.$$
   else
     echo "not root on Debian: these packages are missing, demo and tests want them: ${missing[*]}" >&2
   fi
