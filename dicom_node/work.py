@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
@@ -95,6 +96,7 @@ def _guarded(
     except OperationalError:
         raise  # the database is busy or away: the step is tried again
     except Exception as error:
+        _work.end_if_halted()
         log.exception("an attempt broke", extra={"action": "attempt_broke", "job": job_id})
         return _work.broken(job_id, run, attempt, destination, error)
 
@@ -153,6 +155,7 @@ class Work:
         self._ledger = ledger
         self._analysis = analysis
         self._is_worker = is_worker
+        self._is_halted = False
 
     def start(self, role: str) -> None:
         """Open the queues, take up what a crash interrupted."""
@@ -183,6 +186,15 @@ class Work:
             on_conflict="always_update",
         )
         self.resume(self._ledger.unfinished_jobs())
+
+    def halt(self) -> None:
+        """From now on no attempt comes to an end: what stopping breaks is not the attempt's failure."""
+        self._is_halted = True
+
+    def end_if_halted(self) -> None:
+        """Nothing, or never return: the process is about to end, and the attempt to be taken up later."""
+        if self._is_halted:
+            threading.Event().wait()
 
     def stop(self) -> None:
         """Close the queues; attempts under way are taken up at the next start."""
@@ -239,6 +251,7 @@ class Work:
             log.info("refused", extra={"action": "job_refused", "attribute": refused.attribute, **fields})
             return []
         except (Failed, Misconfigured) as failure:
+            self.end_if_halted()
             return self._retry_analysis(job, attempt, failure, fields)
         return self._begin_delivering(job)
 

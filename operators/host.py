@@ -31,6 +31,9 @@ from operators.job import AnalysisJob, read_request
 STACK_BYTES = 32 * 1024 * 1024
 """What the graph engine asks for; below it warns of crashes."""
 
+NICENESS = 5
+"""Receiving comes before computing: a sender waits, a queue does not."""
+
 RESTARTED = "DICOM_NODE_HOST_RESTARTED"
 
 
@@ -107,6 +110,7 @@ def serve(app: str, connection: socket.socket) -> None:
 def main() -> None:
     """Entry of ``python -m operators.host APP FD``."""
     raise_stack_limit()
+    os.nice(NICENESS)
     Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")  # sooner this process than the node
     serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
 

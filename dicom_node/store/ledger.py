@@ -157,8 +157,13 @@ class Ledger:
 
     # ---------------------------------------------------------------- receiving
 
-    def record_instances(self, instances: Sequence[StoredInstance]) -> None:
-        """Index received instances and mark their studies as growing, in one transaction."""
+    def record_instances(self, instances: Sequence[StoredInstance]) -> list[StoredInstance]:
+        """Index received instances and mark their studies as growing, in one transaction.
+
+        Returns:
+            Those that were not indexed before.
+        """
+        added: list[StoredInstance] = []
         with self._begin() as session:
             for instance in instances:
                 row = {
@@ -177,6 +182,8 @@ class Ledger:
                 statement = self._insert(InstanceRow).values(**row).on_conflict_do_nothing()
                 if session.scalar(statement.returning(InstanceRow.path)) is not None:
                     self._grow_study(session, instance)
+                    added.append(instance)
+        return added
 
     def _grow_study(self, session: Session, instance: StoredInstance) -> None:
         study = session.get(StudyRow, instance.study_instance_uid)

@@ -29,7 +29,7 @@ class InstanceWriter:
 
     Args:
         ledger: Where to.
-        on_indexed: Called with each instance once the ledger has it.
+        on_indexed: Called with each instance that is new to the ledger, once it is there.
     """
 
     def __init__(self, ledger: Ledger, on_indexed: Callable[[StoredInstance], None]) -> None:
@@ -60,10 +60,8 @@ class InstanceWriter:
     def _run(self) -> None:
         while True:
             batch, marks, is_last = self._collect()
-            if batch:
-                self._write(batch)
-                for instance in batch:
-                    self._on_indexed(instance)
+            for instance in self._write(batch) if batch else ():
+                self._on_indexed(instance)
             for mark in marks:
                 mark.set()
             if is_last:
@@ -87,10 +85,10 @@ class InstanceWriter:
             except Empty:
                 return batch, marks, False
 
-    def _write(self, batch: list[StoredInstance]) -> None:
+    def _write(self, batch: list[StoredInstance]) -> list[StoredInstance]:
         while True:
             try:
-                self._ledger.record_instances(batch)
+                return self._ledger.record_instances(batch)
             except SQLAlchemyError as error:
                 # the files are safe; nothing is routed until the ledger takes them
                 log.error(  # noqa: TRY400  the driver's message says it all
@@ -99,5 +97,3 @@ class InstanceWriter:
                     extra={"action": "ledger_retry"},
                 )
                 time.sleep(RETRY_S)
-            else:
-                return

@@ -92,3 +92,26 @@ def test_the_job_ends_with_a_reason_and_the_node_goes_on(
         assert node.actions().count("infer_started") == attempts
         assert node.store(*(shared_data / "real_mr_shoulder").glob("*.dcm")).returncode == 0
     assert not list((node.folder / "results").rglob("*")) if (node.folder / "results").exists() else True
+
+
+def test_a_clean_stop_in_the_middle_of_an_analysis_costs_no_attempt(
+    make_node: Callable[..., NodeProcess], shared_data: Path, tmp_path: Path
+) -> None:
+    app = tmp_path / "apps" / "probe"
+    app.mkdir(parents=True)
+    (app / "app.toml").write_text(MANIFEST.replace("time_limit_s = 2", "time_limit_s = 60"))
+    (app / "app.py").write_text(BODY)
+    node = make_node(
+        destinations=FOLDER,
+        routes='[[route]]\napp = "probe"\ndestinations = ["results"]\n[route.settings]\ndo = "hang"',
+        node=f'apps = ["{tmp_path / "apps"}"]',
+        work="attempts = 1",
+    )
+    with node:
+        node.store(*(shared_data / "real_ct_hip").glob("CT_image*.dcm"))
+        node.wait_for_action("infer_started")
+        assert node.stop() == 0
+        node.start()
+        node.wait(lambda: node.actions().count("infer_started") == 2, 30, "taken up again")
+        (job,) = node.jobs()
+        assert (job["state"], job["attempts"]) == ("running", 1)
