@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 with warnings.catch_warnings():
     # `operators.host` starts apps with the stack that the engine asks for; elsewhere
@@ -50,8 +51,8 @@ class Step(Operator):
     several ports in ``emits``.
     """
 
-    receives: ClassVar[tuple[str, ...]] = ()
-    emits: ClassVar[tuple[str, ...]] = ()
+    receives: tuple[str, ...] = ()
+    emits: tuple[str, ...] = ()
 
     def setup(self, spec: OperatorSpec) -> None:
         """Declare the ports."""
@@ -70,6 +71,34 @@ class Step(Operator):
         results = (result,) if len(self.emits) == 1 else result or ()
         for port, emitted in zip(self.emits, results, strict=True):
             op_output.emit(emitted, port)
+
+
+class Call(Step):
+    """A step that is one function of an app: what is received goes in, what it returns is emitted.
+
+    Args:
+        fragment: The graph.
+        function: Takes one argument for each of ``receives``.
+        receives: Names of the inputs.
+        emits: Names of the outputs.
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *args: Any,
+        function: Callable[..., Any],
+        receives: tuple[str, ...] = (),
+        emits: tuple[str, ...] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.function = function
+        self.receives, self.emits = receives, emits
+        super().__init__(fragment, *args, **kwargs)
+
+    def work(self, *received: Any) -> Any:
+        """Call the function."""
+        return self.function(*received)
 
 
 class Graph(Application):

@@ -12,14 +12,15 @@ Package does, on a folder of DICOM files, without the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from apps.mibg_spect import results
 from apps.mibg_spect.findings import Findings
+from apps.mibg_spect.labels import Phase
 from apps.mibg_spect.quantify import quantify
-from apps.mibg_spect.segment import Phase, Segmentation, segment
+from apps.mibg_spect.segment import Segmentation, segment
 from operators.bundle import load_metadata
 from operators.encode.encode_key_images import EncodeKeyImages
 from operators.encode.encode_pdf import EncodePdf
@@ -28,7 +29,7 @@ from operators.encode.encode_segmentation import EncodeSegmentation
 from operators.encode.identity import Producer, producer_of
 from operators.encode.segmentation import SegmentationKind
 from operators.encode.write_results import WriteResults
-from operators.graph import Graph, Step
+from operators.graph import Call, Graph
 from operators.job import AnalysisJob
 from operators.package import run_as_package
 from operators.read.nm import NmPlanar, NmVolume, read_nm_planar, read_nm_volume
@@ -77,45 +78,6 @@ def measure_study(job: AnalysisJob, study: Study, segmentation: Segmentation) ->
     )
 
 
-class _Call(Step):
-    """A step of this graph: one of the functions above, with what it needs besides its inputs."""
-
-    def __init__(self, fragment: Any, *args: Any, function: Callable[..., Any], **kwargs: Any) -> None:
-        self.function = function
-        super().__init__(fragment, *args, **kwargs)
-
-    def work(self, *received: Any) -> Any:
-        """Call the function."""
-        return self.function(*received)
-
-
-class Read(_Call):
-    """Emits ``study`` (`Study`)."""
-
-    emits = ("study",)
-
-
-class SegmentOrgans(_Call):
-    """Receives ``study``, emits ``segmentation`` (`Segmentation`)."""
-
-    receives = ("study",)
-    emits = ("segmentation",)
-
-
-class Measure(_Call):
-    """Receives ``study`` and ``segmentation``, emits ``findings`` (`Findings`)."""
-
-    receives = ("study", "segmentation")
-    emits = ("findings",)
-
-
-class Describe(_Call):
-    """Receives ``findings``, emits what is encoded."""
-
-    receives = ("findings",)
-    emits = ("label_volumes", "content", "pictures", "page", "outcome")
-
-
 class MibgSpect(Graph):
     """The application of one analysis."""
 
@@ -127,10 +89,24 @@ class MibgSpect(Graph):
     def compose(self) -> None:
         """Wire the operators."""
         job, producer = self.job, self.producer
-        read = Read(self, self.once(), function=lambda: read_study(job), name="read")
-        organs = SegmentOrgans(self, function=self._segment, name="segment")
-        measure = Measure(self, function=lambda s, g: measure_study(job, s, g), name="measure")
-        describe = Describe(self, function=self._describe, name="describe")
+        read = Call(self, self.once(), function=lambda: read_study(job), emits=("study",), name="read")
+        organs = Call(
+            self, function=self._segment, receives=("study",), emits=("segmentation",), name="segment"
+        )
+        measure = Call(
+            self,
+            function=lambda study, organs: measure_study(job, study, organs),
+            receives=("study", "segmentation"),
+            emits=("findings",),
+            name="measure",
+        )
+        describe = Call(
+            self,
+            function=self._describe,
+            receives=("findings",),
+            emits=("label_volumes", "content", "pictures", "page", "outcome"),
+            name="describe",
+        )
         kind = SegmentationKind(job.settings.get("segmentation_kind", SegmentationKind.BINARY.value))
         seg = EncodeSegmentation(self, producer=producer, kind=kind, name="encode_segmentation")
         report = EncodeReport(

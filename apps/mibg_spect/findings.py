@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from apps.mibg_spect.labels import Phase
 from apps.mibg_spect.quantify import Measurements
-from apps.mibg_spect.segment import Phase, Segmentation
+from apps.mibg_spect.segment import Segmentation
 from operators.read.nm import NmPlanar, NmVolume
 
 
