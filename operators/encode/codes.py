@@ -82,6 +82,11 @@ def unit_code(unit: str) -> Code:
     return _UNITS.get(unit) or Code(unit, "UCUM", unit)
 
 
+def code(value: str, scheme: str, meaning: str) -> Code:
+    """A code of any scheme; of SNOMED CT only those that PS3.16 lists."""
+    return Code(value, scheme, meaning)
+
+
 def private(value: str, meaning: str) -> Code:
     """A code of the private scheme.
 
