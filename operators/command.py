@@ -73,6 +73,17 @@ def evaluate(app: str, data: Path, bundle: Path, device: str, as_json: bool) -> 
         click.echo(evaluation.table())
 
 
+@main.command("blur-faces")
+@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+def blur_faces(source: Path, target: Path) -> None:
+    """Hide the faces in the video SOURCE and write it to TARGET; prints how many frames had one."""
+    from operators.video.blur_faces import blur_faces as hide_in
+
+    hidden = hide_in(source, target)
+    click.echo(json.dumps({"frames": hidden.frames, "frames_with_face": hidden.frames_with_face}))
+
+
 def _function(app: str, module: str, name: str) -> Any:
     return getattr(importlib.import_module(f"apps.{app}.{module}"), name)
 

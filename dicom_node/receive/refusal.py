@@ -15,6 +15,7 @@ class RefusalSource(StrEnum):
     ASSOCIATION = "association"
     C_STORE = "c-store"
     INBOX = "inbox"
+    UPLOAD = "upload"
 
 
 @dataclass(frozen=True, slots=True)

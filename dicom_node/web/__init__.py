@@ -6,11 +6,12 @@
 ``health``       ``/healthz``, ``/readyz``, ``/metrics``
 ``metrics``      the ledger as Prometheus sees it
 ``api``          ``/api/v1``: studies, jobs, their files, apps, refused receipts
+``videos``       ``POST /api/v1/videos``, the one way in: passes files on to the receive stage
 ``pages``        the dashboard; ``templates/`` and ``static/`` are its look
 ``security``     headers of every answer
 ===============  ===============================================================
 
-Reads the store, decides nothing, changes nothing: every route is a GET. It needs no
+Reads the store, decides nothing, changes nothing: every route but that one is a GET. It needs no
 other server: pages load nothing from elsewhere.
 """
 

@@ -18,6 +18,7 @@ from dicom_node.web.api import api_router
 from dicom_node.web.health import health_router
 from dicom_node.web.pages import Pages, pages_router
 from dicom_node.web.security import SecurityHeaders
+from dicom_node.web.videos import videos_router
 from dicom_node.web.view import NodeView
 
 STATIC = Path(__file__).parent / "static"
@@ -25,7 +26,8 @@ OPENAPI_PATH = "/openapi.json"
 
 DESCRIPTION = """What the node received, what each app said to it, and how each analysis ended.
 
-Everything is read from the ledger; nothing can be changed here. Times are UTC.
+Everything is read from the ledger; nothing of it can be changed here. Videos can be sent to the node
+as to its DICOM port. Times are UTC.
 """
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ def create_app(view: NodeView) -> FastAPI:
     pages = Pages(view)
     app.add_middleware(SecurityHeaders)
     app.include_router(health_router(view))
+    if view.take_video is not None:
+        app.include_router(videos_router(view.take_video, view.data_dir / "uploads"))
     app.include_router(api_router(view))
     app.include_router(pages_router(pages))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dicom_node.catalog import App
 from dicom_node.store.documents import AppDocument
 from dicom_node.store.ledger import Ledger
 from dicom_node.store.views import Views
+
+if TYPE_CHECKING:
+    from dicom_node.receive.video.upload import TakenVideo
+
+TakeVideo = Callable[[Path, Mapping[str, str]], "TakenVideo"]
+"""Stores a video file with what is said of it; raises as `VideoIntake.take` does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,7 @@ class NodeView:
         late_after_minutes: A job that has not ended after this time is late.
         readiness: Asked at each ``/readyz``: what must be well, and whether it is.
         resident_mb: Asked at each ``/metrics``: resident memory in MB (10^6 bytes) by process.
+        take_video: The receive stage for uploaded videos; None where it is in another process.
     """
 
     ledger: Ledger
@@ -35,6 +43,7 @@ class NodeView:
     readiness: Callable[[], Mapping[str, bool]]
     resident_mb: Callable[[], Mapping[str, float]]
     dicom_address: str = ""
+    take_video: TakeVideo | None = None
 
     def views(self) -> Views:
         """The ledger as documents."""

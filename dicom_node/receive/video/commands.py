@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -82,7 +81,7 @@ def _progress() -> Iterator[OnStep]:
 )
 @click.option("--task", default="", help='What was walked: "SARA gait", "tandem", "10 m".')
 @click.option("--aid", default="", help="Walking aid, in words.")
-@click.option("--distance-m", type=float, help="Length of the walkway in metres.")
+@click.option("--distance-m", default="", help="Length of the walkway in metres.")
 @click.option("--recorded-at", default="", help="ISO date and time; default: what the file says.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the object here.")
 @click.option("--send", "send_to", metavar="AE@HOST:PORT", help="Send the object here (C-STORE).")
@@ -90,7 +89,14 @@ def _progress() -> Iterator[OnStep]:
 @click.option("--blur-faces", is_flag=True, help="Hide faces before the object is made.")
 @click.option("--keep-sound", is_flag=True, help="Keep the sound, which is else left out.")
 def wrap_video(
-    video: Path, output: Path | None, send_to: str | None, calling_ae: str, **said: str | float | bool | None
+    video: Path,
+    output: Path | None,
+    send_to: str | None,
+    worklist: str | None,
+    calling_ae: str,
+    blur_faces: bool,
+    keep_sound: bool,
+    **said: str,
 ) -> None:
     """Make a DICOM object of a VIDEO of a walk, and write or send it.
 
@@ -101,50 +107,53 @@ def wrap_video(
     Exit status: 0 done, 3 refused (the reason on standard error), 1 failed, 2 wrong use.
     """
     from dicom_node.receive.video.peer import Peer
+    from dicom_node.receive.video.said import walk_of
     from dicom_node.receive.video.send import send_file
+    from dicom_node.receive.video.wrap import wrap
 
     if output is None and send_to is None:
         raise click.UsageError("nowhere to put the object: give --output or --send")
     with _exit_status(), ExitStack() as stack:
         peer = Peer.parse(send_to) if send_to else None
-        subject = _subject(said, calling_ae)
+        subject = _subject(said, worklist, calling_ae)
         is_kept = output is not None
         if output is None:
             output = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video.dcm"
         with _progress() as on_step:
-            wrapped = _wrap(video, output, subject, said, on_step)
+            wrapped = wrap(
+                video,
+                output,
+                subject,
+                walk_of(said),
+                keep_sound=keep_sound,
+                blur_faces=blur_faces,
+                on_step=on_step,
+            )
             if peer is not None:
                 on_step(f"sending to {peer}", 0.0)
                 send_file(output, peer, calling_ae)
         _tell(wrapped, output if is_kept else None, peer)
 
 
-def _subject(said: dict[str, str | float | bool | None], calling_ae: str) -> Subject:
+def _subject(said: dict[str, str], worklist: str | None, calling_ae: str) -> Subject:
     """Of the worklist, or of the options; an option that contradicts the worklist is refused.
 
     Raises:
         Refused: As the worklist, or a contradiction.
     """
-    from dicom_node.receive.video.dataset import Subject
     from dicom_node.receive.video.peer import Peer
+    from dicom_node.receive.video.said import subject_of
     from dicom_node.receive.video.worklist import ask_worklist
 
-    given = Subject(
-        patient_id=str(said["patient_id"]),
-        patient_name=str(said["patient_name"]),
-        birth_date=str(said["birth_date"]).replace("-", ""),
-        sex=str(said["sex"]).upper(),
-        accession_number=str(said["accession_number"]),
-        study_instance_uid=str(said["study_uid"]),
-    )
-    if not said["worklist"]:
+    given = subject_of(said)
+    if worklist is None:
         if not given.patient_id.strip():
             raise Misconfigured(
                 "no patient: give --patient-id, or --worklist with --patient-id or --accession-number"
             )
         return given
     found = ask_worklist(
-        Peer.parse(str(said["worklist"])),
+        Peer.parse(worklist),
         calling_ae,
         patient_id=given.patient_id,
         accession_number=given.accession_number,
@@ -157,42 +166,6 @@ def _subject(said: dict[str, str | float | bool | None], calling_ae: str) -> Sub
         if wanted and not listed:
             found = replace(found, **{name: wanted})
     return found
-
-
-def _wrap(
-    video: Path,
-    output: Path,
-    subject: Subject,
-    said: dict[str, str | float | bool | None],
-    on_step: OnStep,
-) -> Wrapped:
-    from dicom_node.receive.video.dataset import View, Walk
-    from dicom_node.receive.video.wrap import wrap
-
-    distance = said["distance_m"]
-    walk = Walk(
-        view=View(str(said["view"])),
-        task=str(said["task"]),
-        aid=str(said["aid"]),
-        distance_m=None if distance is None else float(distance),
-        recorded_at=_time(str(said["recorded_at"])),
-    )
-    return wrap(
-        video,
-        output,
-        subject,
-        walk,
-        keep_sound=bool(said["keep_sound"]),
-        blur_faces=bool(said["blur_faces"]),
-        on_step=on_step,
-    )
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone() if text else None
-    except ValueError:
-        raise Misconfigured("--recorded-at is no ISO date and time, such as 2024-08-20T17:27") from None
 
 
 def _tell(wrapped: Wrapped, output: Path | None, peer: object | None) -> None:

@@ -35,6 +35,9 @@ LONGEST_TITLE: Final = 64
 
 _CHECKED_KEY_FRAMES: Final = 24
 _ATTACHED_PICTURE: Final = av.stream.Disposition.attached_pic
+_INDEXED: Final = ("mp4", "matroska")
+"""Containers in which a key frame can be found by its time."""
+
 _FULL_RANGE: Final = 2
 """Value of color_range, ITU-T H.273."""
 
@@ -271,12 +274,11 @@ def _decode_some(container: InputContainer, stream: VideoStream, key_ticks: list
     first = _next_frame(container, stream)
     if first is None:
         raise Refused(f"no frame of the video can be decoded ({stream.codec_context.name})")
+    if not any(form in container.format.name for form in _INDEXED):
+        return first, ""
     step = max(len(key_ticks) // _CHECKED_KEY_FRAMES, 1)
     for tick in sorted(key_ticks)[step::step]:
-        try:
-            container.seek(tick, stream=stream)
-        except av.error.FFmpegError:
-            continue  # a form without an index; its structure has been looked at
+        container.seek(tick, stream=stream)
         if _next_frame(container, stream) is None:
             at_s = float(tick * _time_base(stream))
             return first, f"the frame at {at_s:.1f} s cannot be decoded"
@@ -294,7 +296,7 @@ def _next_frame(container: InputContainer, stream: VideoStream) -> Any:
 
 def _damage(packets: _Packets, stream: VideoStream) -> str:
     count = len(packets.sizes)
-    if stream.frames > count:
+    if stream.frames > count and "mp4" in stream.container.format.name:
         return f"it is cut off: its index names {stream.frames} frames, {count} are there"
     if packets.broken:
         return f"{packets.broken} of its {count} coded frames are damaged"

@@ -29,7 +29,10 @@ SAME_RATE: Final = Fraction(1, 2000)
 """Relative difference of two rates that are one: half of that between 29.97 and 30."""
 
 NOMINAL_RATE: Final = Fraction(1, 50)
-"""Relative difference from a camera's rate of the median rate of a variable one."""
+"""Relative difference from a camera's rate of one that jitter hides."""
+
+
+_ROUNDING_TICKS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,15 @@ def timing_of(ticks: Sequence[int], time_base: Fraction) -> Timing:
         raise ValueError("two frames have one time")
     span = (shown[-1] - shown[0]) * time_base
     measured = Fraction(len(steps)) / span
-    rate = _nearest(measured, SAME_RATE) or measured.limit_denominator(100_000)
-    is_constant = _is_on_grid(shown, 1 / (rate * time_base))
-    if not is_constant:
-        typical = 1 / (Fraction(median(steps)).limit_denominator(1000) * time_base)
-        rate = _nearest(typical, NOMINAL_RATE) or Fraction(round(typical * 1000), 1000)
-    return Timing(rate, is_constant, float(span + (1 / rate)), float(shown[0] * time_base))
+    exact = measured.limit_denominator(100_000)
+    is_even = max(steps) - min(steps) <= _ROUNDING_TICKS
+    likely = (_nearest(measured, SAME_RATE), None if is_even else _nearest(measured, NOMINAL_RATE), exact)
+    for rate in likely:
+        if rate is not None and _is_on_grid(shown, 1 / (rate * time_base)):
+            return Timing(rate, True, float(span + 1 / rate), float(shown[0] * time_base))
+    typical = 1 / (Fraction(median(steps)).limit_denominator(1000) * time_base)
+    rate = _nearest(typical, NOMINAL_RATE) or Fraction(round(typical * 1000), 1000)
+    return Timing(rate, False, float(span + 1 / rate), float(shown[0] * time_base))
 
 
 def _is_on_grid(shown: Sequence[int], step: Fraction) -> bool:

@@ -163,7 +163,7 @@ def _without_faces(stream: Path, folder: Path, on_step: OnStep) -> tuple[Path, V
     try:
         finished = subprocess.run(
             [sys.executable, "-m", "operators.command", "blur-faces", str(stream), str(target)],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             timeout=BLUR_TIMEOUT_S,
