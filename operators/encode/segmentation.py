@@ -116,15 +116,16 @@ def build_segmentation(
         ValueError: The labels are empty, have a value that no segment declares, or do
             not lie on the grid of the sources.
     """
-    _check_labels(labels_zyx, geometry, segments)
-    present = [s for s in segments if bool(np.any(labels_zyx == s.label))]
+    values = _values(labels_zyx, geometry, segments)
+    present = [segment for segment in segments if segment.label in values]
     number_of = {segment.label: number for number, segment in enumerate(present, start=1)}
     frames = list(range(1, geometry.shape_zyx[0] + 1) if frame_numbers is None else frame_numbers)
     planes = _planes(sources, geometry, frames)
     is_multiframe = len(planes) == 1 and len(frames) > 1
-    numbers_zyx = np.zeros(labels_zyx.shape, dtype=np.uint8 if len(present) < 256 else np.uint16)
+    table = np.zeros(max(values) + 1, dtype=np.uint8 if len(present) < 256 else np.uint16)
     for label, number in number_of.items():
-        numbers_zyx[labels_zyx == label] = number
+        table[label] = number
+    numbers_zyx = table[labels_zyx]
     study_uid = str(sources[0].StudyInstanceUID)
     with warnings.catch_warnings():
         # Sources may lack attributes that only matter when pixels are decoded.
@@ -265,17 +266,22 @@ def _check_position(source: Dataset, expected_mm: NDArray[np.float64], z: int) -
         )
 
 
-def _check_labels(
+def _values(
     labels_zyx: NDArray[np.integer], geometry: VolumeGeometry, segments: Sequence[Segment]
-) -> None:
+) -> set[int]:
+    """The label values that occur, after checking that they can be encoded."""
     if labels_zyx.shape != geometry.shape_zyx:
         raise ValueError(f"labels have shape {labels_zyx.shape}, their geometry {geometry.shape_zyx}")
-    values = {int(v) for v in np.unique(labels_zyx)} - {0}
+    if labels_zyx.min() < 0:
+        raise ValueError("a label is negative, so no segment declares it")
+    # Not np.unique: it sorts every voxel.
+    values = {int(v) for v in np.flatnonzero(np.bincount(labels_zyx.ravel()))} - {0}
     if not values:
         raise ValueError("no voxel of the label volume is segmented")
     undeclared = values - {s.label for s in segments}
     if undeclared:
         raise ValueError(f"labels {sorted(undeclared)} are in the volume but no segment declares them")
+    return values
 
 
 def _description(

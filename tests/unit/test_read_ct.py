@@ -1,0 +1,101 @@
+"""CT slices become one volume, or are refused with the attribute at fault."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from operators.errors import Refused
+from operators.geometry import VolumeGeometry
+from operators.phantom.ct_writer import CtPhantomStudy, write_ct_series
+from operators.read.ct import read_ct_volume
+
+GRID = VolumeGeometry((12, 20, 24), (2.5, 1.0, 1.5), (-10.0, 5.0, 30.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
+
+
+@pytest.fixture
+def hu_zyx():
+    return np.rint(np.random.default_rng(0).normal(0, 300, GRID.shape_zyx)).clip(-1024, 3071)
+
+
+@pytest.fixture
+def files(tmp_path, hu_zyx):
+    study = CtPhantomStudy(kind="TEST", seed=1, station="A", body_part="CHEST", description="test")
+    return write_ct_series(tmp_path / "ct", hu_zyx, GRID, study)
+
+
+def _change(path, **values):
+    dataset = dcmread(path)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+
+
+def test_slices_in_any_order_become_the_volume_that_was_written(files, hu_zyx):
+    volume = read_ct_volume(files[::-1])
+    assert np.array_equal(volume.hu_zyx, hu_zyx)
+    assert volume.geometry.is_same_as(GRID)
+    assert [int(i.InstanceNumber) for i in volume.instances] == list(range(1, 13))
+
+
+def test_a_missing_slice_is_refused(files):
+    with pytest.raises(Refused, match="missing or repeated") as refused:
+        read_ct_volume(files[:5] + files[6:])
+    assert refused.value.attribute == "ImagePositionPatient"
+
+
+def test_a_repeated_slice_is_refused(files):
+    _change(files[4], ImagePositionPatient=[-10.0, 5.0, 30.0 + 2.5 * 5])
+    with pytest.raises(Refused, match="missing or repeated"):
+        read_ct_volume(files)
+
+
+def test_a_tilted_gantry_is_refused(files):
+    for z, path in enumerate(files):
+        _change(path, ImagePositionPatient=[-10.0, 5.0 + 0.6 * z, 30.0 + 2.5 * z])
+    with pytest.raises(Refused, match="tilted"):
+        read_ct_volume(files)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImageOrientationPatient", [0, 1, 0, 0, 0, -1]),
+        ("PixelSpacing", [2.0, 2.0]),
+        ("FrameOfReferenceUID", "1.2.3"),
+        ("SeriesInstanceUID", "1.2.3"),
+        ("RescaleSlope", None),
+        ("ImagePositionPatient", None),
+    ],
+)
+def test_a_slice_unlike_the_others_is_refused_naming_the_attribute(files, keyword, value):
+    _change(files[3], **{keyword: value})
+    with pytest.raises(Refused) as refused:
+        read_ct_volume(files)
+    assert refused.value.attribute == keyword
+
+
+def test_pixels_that_cannot_be_decoded_are_refused(files):
+    _change(files[3], PixelData=b"\x00\x01")
+    with pytest.raises(Refused) as refused:
+        read_ct_volume(files)
+    assert refused.value.attribute == "PixelData"
+
+
+def test_a_file_that_is_no_dicom_is_refused(files):
+    files[3].write_bytes(b"no DICOM")
+    with pytest.raises(Refused, match="not a DICOM file"):
+        read_ct_volume(files)
+
+
+def test_one_slice_is_no_volume(files):
+    with pytest.raises(Refused, match="at least 2"):
+        read_ct_volume(files[:1])
+
+
+def test_a_real_ct_is_read(shared_data):
+    volume = read_ct_volume(sorted((shared_data / "real_ct_hip").glob("CT_image*.dcm")))
+    assert volume.geometry.shape_zyx == (53, 155, 159)
+    assert volume.geometry.spacing_mm_zyx[0] == pytest.approx(3.27)
+    assert volume.hu_zyx.max() > 700
