@@ -14,3 +14,9 @@
 
 No sockets, no database, no import of the service or of an app.
 """
+
+import warnings
+
+# The graph engine, which monai imports, warns of the default stack limit. `operators.host` and
+# `operators.package` start apps with the stack that it asks for; elsewhere graphs are small.
+warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)

@@ -11,25 +11,20 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-with warnings.catch_warnings():
-    # `operators.host` starts apps with the stack that the engine asks for; elsewhere
-    # (tests, tools) the graphs are small and the warning is noise.
-    warnings.filterwarnings("ignore", message="Current stack size", category=RuntimeWarning)
-    from holoscan.conditions import CountCondition
-    from holoscan.logger import LogLevel, set_log_level
-    from monai.deploy.core import (  # type: ignore[attr-defined]
-        Application,
-        ExecutionContext,
-        InputContext,
-        Operator,
-        OperatorSpec,
-        OutputContext,
-    )
+from holoscan.conditions import CountCondition
+from holoscan.logger import LogLevel, set_log_level
+from monai.deploy.core import (  # type: ignore[attr-defined]
+    Application,
+    ExecutionContext,
+    InputContext,
+    Operator,
+    OperatorSpec,
+    OutputContext,
+)
 
 RESULT_FILE = "result.json"
 """Written last, so that its presence means that every object is there."""

@@ -16,7 +16,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantom")
-    script = "from apps._template.phantom import generate; from pathlib import Path; import sys; generate(1, Path(sys.argv[1]))"
+    script = (
+        "import sys; from pathlib import Path; from apps._template.phantom import generate; "
+        "generate(1, Path(sys.argv[1]))"
+    )
     subprocess.run([sys.executable, "-c", script, str(folder)], cwd=REPOSITORY, check=True)
     return folder / "dicom"
 
