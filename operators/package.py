@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def run_as_package(app_file: str, build_app: Callable[[AnalysisJob], Any]) -> No
         build_app: The app's.
     """
     raise_stack_limit()
+    warnings.simplefilter("ignore")  # libraries repeat the values that they warn of
     arguments = _arguments(sys.argv[1:])
     try:
         job = job_of_folder(

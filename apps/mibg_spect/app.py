@@ -67,7 +67,7 @@ def measure_study(job: AnalysisJob, study: Study, segmentation: Segmentation) ->
         collimator_coefficients=job.settings.get("collimator_coefficients"),
     )
     read = [w for one in (*study.volumes.values(), *study.planar.values()) for w in one.warnings]
-    missing = results.missing_phase_warnings(study.volumes)
+    missing = results.missing_input_warnings(study.volumes, study.planar)
     warnings = [*job.warnings, *missing, *read, *segmentation.warnings, *measurements.warnings]
     return Findings(
         volumes=study.volumes,
@@ -113,7 +113,6 @@ class MibgSpect(Graph):
             self,
             producer=producer,
             predecessors=job.predecessors,
-            language=job.settings.get("language", "en"),
             name="encode_report",
         )
         images = EncodeKeyImages(self, producer=producer, name="encode_key_images")

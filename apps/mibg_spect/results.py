@@ -69,10 +69,19 @@ SITES = {"heart": codes.HEART, "lung": codes.LUNG, "liver": codes.LIVER, "medias
 LABEL_ROLES = ("segmentation", "segmentation_late")
 
 
-def missing_phase_warnings(phases: Iterable[Phase]) -> tuple[str, ...]:
-    """What a reader must know of the phases that are not there."""
-    present = set(phases)
-    return tuple(text for phase, text in MISSING_PHASE.items() if phase not in present)
+def missing_input_warnings(spect: Iterable[Phase], planar: Iterable[Phase]) -> tuple[str, ...]:
+    """What a reader must know of the images that are not there.
+
+    >>> missing_input_warnings([Phase.EARLY, Phase.LATE], [Phase.EARLY])
+    ('There is no late planar view: its ratio, and planar washout, are missing.',)
+    """
+    warnings = [text for phase, text in MISSING_PHASE.items() if phase not in set(spect)]
+    absent = [phase for phase in Phase if phase not in set(planar)]
+    if len(absent) == len(Phase):
+        return (*warnings, "There is no planar view: planar ratios and washout are missing.")
+    for phase in absent:
+        warnings.append(f"There is no {phase} planar view: its ratio, and planar washout, are missing.")
+    return tuple(warnings)
 
 
 def role_of(findings: Findings, phase: Phase) -> str:

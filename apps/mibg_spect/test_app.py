@@ -267,6 +267,7 @@ def test_early_alone_works_and_says_what_is_missing(case, bundle, tmp_path, true
         "report_pdf",
     ]
     assert any("no late SPECT" in warning for warning in result["warnings"])
+    assert any("no planar view" in warning for warning in result["warnings"])
     report = _objects(job)["report"]
     assert report.CompletionFlag == "PARTIAL"
     assert "heart_counts_early" in result["measurements"]
