@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
+from monai.networks.nets.basic_unet import BasicUNet
+from monai.networks.nets.dynunet import DynUNet
+from monai.networks.nets.segresnet import SegResNet
+from monai.networks.nets.unet import UNet
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -83,8 +86,10 @@ def _cached_network(bundle: Path, name: str, device: str, _digest: str) -> nn.Mo
     network = build_network(inference_settings(bundle), name)
     weights = bundle / "models" / f"{name}.safetensors"
     try:
-        state = {key: value.float() if value.is_floating_point() else value
-                 for key, value in load_file(weights).items()}
+        state = {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in load_file(weights).items()
+        }
         network.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as broken:
         raise BrokenBundle(f"{weights.name} does not hold the weights of {name}: {broken}") from broken

@@ -262,8 +262,12 @@ def tomogram(
     """A reconstructed volume ``(z, y, x)`` float32 in the camera's grid, counts per voxel."""
     angles = 2 * np.pi * np.arange(camera.views) / camera.views
     ideal = spect.project(
-        scene.activity, scene.mu_per_cm, spacing_mm=SIMULATION_MM, angles_rad=list(angles),
-        orbit_mm=camera.orbit_mm, collimator=camera.collimator,
+        scene.activity,
+        scene.mu_per_cm,
+        spacing_mm=SIMULATION_MM,
+        angles_rad=list(angles),
+        orbit_mm=camera.orbit_mm,
+        collimator=camera.collimator,
     )
     expected = spect.onto_detector(
         ideal, spacing_mm=SIMULATION_MM, pixel_mm=camera.pixel_mm, shape_zx=(camera.slices, camera.matrix)
@@ -316,7 +320,12 @@ class PlanarView:
 
 
 def planar_view(
-    camera: Camera, scene: Scene, *, seconds: float, pixel_mm: float, offset_mm: float,
+    camera: Camera,
+    scene: Scene,
+    *,
+    seconds: float,
+    pixel_mm: float,
+    offset_mm: float,
     rng: np.random.Generator | None,
 ) -> PlanarView:
     """An anterior view; without a generator, without noise.
@@ -330,11 +339,18 @@ def planar_view(
         rng: For the noise.
     """
     ideal = spect.project(
-        scene.activity, scene.mu_per_cm, spacing_mm=SIMULATION_MM, angles_rad=[0.0],
-        orbit_mm=0.5 * camera.orbit_mm + 40, collimator=camera.collimator,
+        scene.activity,
+        scene.mu_per_cm,
+        spacing_mm=SIMULATION_MM,
+        angles_rad=[0.0],
+        orbit_mm=0.5 * camera.orbit_mm + 40,
+        collimator=camera.collimator,
     )
     expected = spect.onto_detector(
-        ideal, spacing_mm=SIMULATION_MM, pixel_mm=pixel_mm, shape_zx=(PLANAR_MATRIX, PLANAR_MATRIX),
+        ideal,
+        spacing_mm=SIMULATION_MM,
+        pixel_mm=pixel_mm,
+        shape_zx=(PLANAR_MATRIX, PLANAR_MATRIX),
         centre_offset_mm_z=offset_mm,
     )[0] * np.float32(_view_counts(camera, scene, seconds))
     counts = expected if rng is None else rng.poisson(expected).astype(np.float32)
@@ -344,8 +360,14 @@ def planar_view(
 def shadow(mask: NDArray[np.bool_], *, pixel_mm: float, offset_mm: float) -> NDArray[np.bool_]:
     """Anterior shadow of a mask on the simulation's grid, ``(y, x)`` bool, rows from head to feet."""
     depth = mask.sum(axis=1).astype(np.float32)[None]
-    seen = spect.onto_detector(
-        depth, spacing_mm=SIMULATION_MM, pixel_mm=pixel_mm, shape_zx=(PLANAR_MATRIX, PLANAR_MATRIX),
-        centre_offset_mm_z=offset_mm,
-    )[0] / (pixel_mm / SIMULATION_MM) ** 2
+    seen = (
+        spect.onto_detector(
+            depth,
+            spacing_mm=SIMULATION_MM,
+            pixel_mm=pixel_mm,
+            shape_zx=(PLANAR_MATRIX, PLANAR_MATRIX),
+            centre_offset_mm_z=offset_mm,
+        )[0]
+        / (pixel_mm / SIMULATION_MM) ** 2
+    )
     return np.ascontiguousarray(seen[::-1] > 0.5)

@@ -271,7 +271,8 @@ def draw_patient(rng: np.random.Generator, population: Population) -> Patient:
         age_years=int(np.clip(rng.normal(68, 12), 30, 92)),
         sex=sex,
         torso=Ellipsoid(
-            (0, 0, -160), (half_width, half_depth, 160 + lung_top + 45 + jitter(6)),
+            (0, 0, -160),
+            (half_width, half_depth, 160 + lung_top + 45 + jitter(6)),
             exponent=float(rng.uniform(2.3, 3.2)),
         ),
         neck=Capsule((0, 10, lung_top), (0, 0, lung_top + 250), float(rng.uniform(48, 62))),
@@ -305,7 +306,7 @@ def _draw_lung(
 ) -> Ellipsoid:
     wide, deep, tall = scale
     own = rng.uniform(*population.organ_scale)
-    half_x = 59 * wide * own ** 0.5
+    half_x = 59 * wide * own**0.5
     # The medial border keeps its distance from the midline, so wide lungs do not merge.
     gap = rng.uniform(14, 26)
     return Ellipsoid(
@@ -363,9 +364,15 @@ def _sketched(
     moved = _triple(np.asarray(heart.outer.centre_mm) + shift)
     cavity = _triple(np.asarray(heart.inner.centre_mm) + shift)
     hidden = Ellipsoid(moved, (5.0, 5.0, 5.0))
-    return lungs, (main, lobe), replace(
-        heart, outer=replace(heart.outer, centre_mm=moved), inner=replace(heart.inner, centre_mm=cavity),
-        right=hidden,
+    return (
+        lungs,
+        (main, lobe),
+        replace(
+            heart,
+            outer=replace(heart.outer, centre_mm=moved),
+            inner=replace(heart.inner, centre_mm=cavity),
+            right=hidden,
+        ),
     )
 
 
@@ -374,7 +381,9 @@ def _draw_mediastinum(
 ) -> tuple[Ellipsoid, ...]:
     wide, deep = scale
     return (
-        Ellipsoid((5, 5, lung_top_mm - 70), (float(rng.uniform(28, 38)) * wide, 46 * deep, 110), exponent=2.5),
+        Ellipsoid(
+            (5, 5, lung_top_mm - 70), (float(rng.uniform(28, 38)) * wide, 46 * deep, 110), exponent=2.5
+        ),
         Ellipsoid((8, 15, -10), (float(rng.uniform(36, 46)) * wide, 42 * deep, 45)),
         Ellipsoid((-8, 40 * deep, -120), (14, 14, 140), exponent=4.0),
     )

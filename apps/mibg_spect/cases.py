@@ -17,7 +17,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from apps.mibg_spect.segment import LABELS, Phase
+from apps.mibg_spect.labels import LABELS, Phase
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.read.nm import NmPlanar, NmVolume, read_nm_planar, read_nm_volume
@@ -83,8 +83,12 @@ def read_case(folder: Path) -> TruthCase:
     reference = volumes.get(Phase.EARLY) or volumes[Phase.LATE]
     labels = read_labels(folder / "truth.nii.gz", reference.geometry, truth.get("labels", {}))
     return TruthCase(
-        name=folder.name, patient_id=str(reference.instances[0].get("PatientID", folder.name)),
-        volumes=volumes, planar=planar, labels_zyx=labels, truth=truth,
+        name=folder.name,
+        patient_id=str(reference.instances[0].get("PatientID", folder.name)),
+        volumes=volumes,
+        planar=planar,
+        labels_zyx=labels,
+        truth=truth,
     )
 
 
@@ -92,7 +96,9 @@ def _series_of(folder: Path) -> list[tuple[str, list[Path]]]:
     """Image kind (third value of Image Type) and files of each series."""
     series: dict[str, tuple[str, list[Path]]] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ImageType", "SeriesInstanceUID"])
+        header = pydicom.dcmread(
+            path, stop_before_pixels=True, specific_tags=["ImageType", "SeriesInstanceUID"]
+        )
         image_type = list(header.get("ImageType") or [])
         kind = str(image_type[2]) if len(image_type) > 2 else ""
         series.setdefault(str(header.SeriesInstanceUID), (kind, []))[1].append(path)

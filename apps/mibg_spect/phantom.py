@@ -38,7 +38,7 @@ from apps.mibg_spect.acquire import (
     volume_points,
 )
 from apps.mibg_spect.anatomy import ANY_HOSPITAL, HOSPITAL_A, HOSPITAL_B, Patient, Population, draw_patient
-from apps.mibg_spect.segment import LABELS, Phase
+from apps.mibg_spect.labels import LABELS, Phase
 from operators.geometry import VolumeGeometry
 from operators.measure.decay import normalised_counts, washout_percent
 from operators.measure.planar import heart_to_mediastinum, place_regions
@@ -144,14 +144,25 @@ def simulate(seed: int, hospital: Hospital = Hospital.A) -> Case:
     scenes, volumes, labels = {}, {}, {}
     for phase, person in ((Phase.EARLY, patient), (Phase.LATE, later)):
         scenes[phase] = set_scene(
-            person, poses[phase], dose_mbq=times.dose_mbq, hours=times.hours[phase],
+            person,
+            poses[phase],
+            dose_mbq=times.dose_mbq,
+            hours=times.hours[phase],
             rng=generator(texture_seed),
         )
         volumes[phase] = tomogram(camera, scenes[phase], seconds_per_view=times.seconds_per_view, rng=rng)
         labels[phase] = patient.labels(poses[phase].to_patient(volume_points(camera)))
     return Case(
-        seed=seed, hospital=hospital, patient=patient, washout_percent=washout, camera=camera, times=times,
-        volumes_zyx=volumes, labels_zyx=labels, poses=poses, scenes=scenes,
+        seed=seed,
+        hospital=hospital,
+        patient=patient,
+        washout_percent=washout,
+        camera=camera,
+        times=times,
+        volumes_zyx=volumes,
+        labels_zyx=labels,
+        poses=poses,
+        scenes=scenes,
     )
 
 
@@ -223,15 +234,27 @@ def _planar_views(case: Case) -> tuple[dict[Phase, PlanarView], dict[str, Any]]:
     for phase, scene in case.scenes.items():
         offset = float(rng.uniform(-15, 15))
         views[phase] = planar_view(
-            case.camera, scene, seconds=case.times.planar_seconds, pixel_mm=pixel_mm, offset_mm=offset, rng=rng
+            case.camera,
+            scene,
+            seconds=case.times.planar_seconds,
+            pixel_mm=pixel_mm,
+            offset_mm=offset,
+            rng=rng,
         )
         reference = planar_view(
-            replace(case.camera, collimator=MEGP), scene, seconds=case.times.planar_seconds,
-            pixel_mm=pixel_mm, offset_mm=offset, rng=None,
+            replace(case.camera, collimator=MEGP),
+            scene,
+            seconds=case.times.planar_seconds,
+            pixel_mm=pixel_mm,
+            offset_mm=offset,
+            rng=None,
         )
         labels = case.patient.labels(case.poses[phase].to_patient(simulation_points()))
         regions = place_regions(
-            *(shadow(np.isin(labels, values), pixel_mm=pixel_mm, offset_mm=offset) for values in ((4,), (1, 2), (1,))),
+            *(
+                shadow(np.isin(labels, values), pixel_mm=pixel_mm, offset_mm=offset)
+                for values in ((4,), (1, 2), (1,))
+            ),
             body_width_px=2 * case.patient.torso.semi_axes_mm[0] / pixel_mm,
         )
         heart, mediastinum = heart_to_mediastinum(reference.counts_yx, regions)
@@ -271,7 +294,8 @@ def _truth_of(case: Case) -> dict[str, Any]:
         truth[f"heart_lung_{phase}"] = truth[f"heart_counts_{phase}"] / lungs
         truth[f"heart_liver_{phase}"] = truth[f"heart_counts_{phase}"] / truth[f"liver_counts_{phase}"]
     truth["washout_spect"] = washout_percent(
-        truth["heart_counts_early"], truth["heart_counts_late"],
+        truth["heart_counts_early"],
+        truth["heart_counts_late"],
         hours_between=case.times.hours[Phase.LATE] - case.times.hours[Phase.EARLY],
     )
     return truth
@@ -280,24 +304,43 @@ def _truth_of(case: Case) -> dict[str, Any]:
 def _write_dicom(case: Case, views: dict[Phase, PlanarView], folder: Path) -> None:
     station = f"HOSPITAL_{case.hospital.name}"
     study = PhantomStudy(
-        seed=case.seed, kind="MIBG", sex=case.patient.sex, age_years=case.patient.age_years,
-        weight_kg=case.patient.weight_kg, injected=case.times.injected, activity_mbq=case.times.dose_mbq,
-        description="I-123 MIBG myocardial SPECT (phantom)", station=station,
+        seed=case.seed,
+        kind="MIBG",
+        sex=case.patient.sex,
+        age_years=case.patient.age_years,
+        weight_kg=case.patient.weight_kg,
+        injected=case.times.injected,
+        activity_mbq=case.times.dose_mbq,
+        description="I-123 MIBG myocardial SPECT (phantom)",
+        station=station,
     )
     for number, phase in enumerate((Phase.EARLY, Phase.LATE), start=1):
         tomography = Shot(
-            name=phase.value, number=number, description=f"MIBG SPECT {phase}", acquired=case.times.at(phase),
-            frame_duration_s=case.times.seconds_per_view, views=case.camera.views,
-            collimator_name=case.camera.collimator.name, orbit_mm=case.camera.orbit_mm,
+            name=phase.value,
+            number=number,
+            description=f"MIBG SPECT {phase}",
+            acquired=case.times.at(phase),
+            frame_duration_s=case.times.seconds_per_view,
+            views=case.camera.views,
+            collimator_name=case.camera.collimator.name,
+            orbit_mm=case.camera.orbit_mm,
         )
         write_tomogram(
-            folder / f"{phase}.dcm", case.volumes_zyx[phase], case.camera.geometry, study, tomography,
+            folder / f"{phase}.dcm",
+            case.volumes_zyx[phase],
+            case.camera.geometry,
+            study,
+            tomography,
             method=case.camera.method,
         )
         static = replace(
-            tomography, name=f"planar_{phase}", number=number + 10,
-            description=f"MIBG planar anterior {phase}", acquired=case.times.at(phase) - timedelta(minutes=7),
-            frame_duration_s=case.times.planar_seconds, views=1,
+            tomography,
+            name=f"planar_{phase}",
+            number=number + 10,
+            description=f"MIBG planar anterior {phase}",
+            acquired=case.times.at(phase) - timedelta(minutes=7),
+            frame_duration_s=case.times.planar_seconds,
+            views=1,
         )
         view = views[phase]
         write_static(folder / f"planar_{phase}.dcm", view.counts_yx, view.pixel_mm, study, static)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from apps.mibg_spect.segment import Phase
+from apps.mibg_spect.labels import Phase
 from operators.geometry import VolumeGeometry
 from operators.preprocess.counts import body_centre_mm_lps, variance_stabilised
 from operators.preprocess.resample import canonical_grid, resample

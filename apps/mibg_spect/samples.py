@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from apps.mibg_spect.acquire import Camera
 from apps.mibg_spect.cases import TruthCase, read_case
+from apps.mibg_spect.labels import Phase
 from apps.mibg_spect.phantom import Case, Hospital, simulate
 from apps.mibg_spect.prepare import GriddedVolume, cube_around, network_input
-from apps.mibg_spect.segment import Phase
 from operators.geometry import VolumeGeometry
 from operators.preprocess.align import align_rigid
 from operators.preprocess.resample import resample
@@ -69,8 +69,16 @@ def _late_from_early(
         return np.eye(4)
     if "late_from_early_lps" in case.truth:
         return np.asarray(case.truth["late_from_early_lps"], dtype=np.float64)
-    unmoved = network_input(volumes, cube, np.eye(4)).numpy()
-    return align_rigid(unmoved[0], unmoved[1], cube)
+    moved_cube = cube_around(volumes[Phase.LATE])
+    between = np.eye(4)
+    between[:3, 3] = np.subtract(moved_cube.origin_mm_lps, cube.origin_mm_lps)
+    unmoved = network_input(volumes, cube, between).numpy()
+    views = [
+        field_of_view(volumes[phase].geometry, grid)
+        for phase, grid in ((Phase.EARLY, cube), (Phase.LATE, moved_cube))
+    ]
+    moved = align_rigid(unmoved[:1], unmoved[1:], cube, fixed_seen=views[0], moving_seen=views[1])
+    return between if moved is None else np.asarray(between @ moved, dtype=np.float64)
 
 
 def sample_of_simulation(case: Case, rng: np.random.Generator) -> Sample:
@@ -85,9 +93,11 @@ def sample_of_simulation(case: Case, rng: np.random.Generator) -> Sample:
     image = network_input(volumes, cube, case.late_from_early_lps @ error)
     points = _points_of(cube, case.camera)
     labels = case.patient.labels(case.poses[Phase.EARLY].to_patient(points))
-    labels[~_is_inside(cube, case.camera.geometry)] = 0
+    labels[field_of_view(case.camera.geometry, cube) < 0.5] = 0
     return Sample(
-        patient_id=f"simulated {case.hospital.name} {case.seed}", image=image.half(), labels=torch.from_numpy(labels)
+        patient_id=f"simulated {case.hospital.name} {case.seed}",
+        image=image.half(),
+        labels=torch.from_numpy(labels),
     )
 
 
@@ -97,10 +107,10 @@ def _points_of(grid: VolumeGeometry, camera: Camera) -> NDArray[np.float32]:
     return np.asarray(lps - np.asarray(camera.origin_mm_lps), dtype=np.float32)
 
 
-def _is_inside(cube: VolumeGeometry, volume: VolumeGeometry) -> NDArray[np.bool_]:
-    """Where the cube lies in the volume's field of view, ``(z, y, x)`` bool."""
+def field_of_view(volume: VolumeGeometry, cube: VolumeGeometry) -> NDArray[np.float32]:
+    """Where the cube lies in the volume's field of view, ``(z, y, x)`` float32, 0 to 1."""
     seen = resample(np.ones(volume.shape_zyx, dtype=np.float32), volume, cube)[0]
-    return np.asarray(seen.numpy() > 0.5)
+    return np.asarray(seen.numpy(), dtype=np.float32)
 
 
 def simulated_samples(seeds: Iterable[int], cache: Path | None) -> Iterator[Sample]:
@@ -110,7 +120,8 @@ def simulated_samples(seeds: Iterable[int], cache: Path | None) -> Iterator[Samp
         if path is not None and path.exists():
             with np.load(path) as kept:
                 yield Sample(
-                    patient_id=str(kept["patient_id"]), image=torch.from_numpy(kept["image"]),
+                    patient_id=str(kept["patient_id"]),
+                    image=torch.from_numpy(kept["image"]),
                     labels=torch.from_numpy(kept["labels"]),
                 )
             continue

@@ -19,9 +19,10 @@ from rich.progress import Progress
 from torch import nn
 
 from apps.mibg_spect.cases import find_cases
+from apps.mibg_spect.labels import LABELS
 from apps.mibg_spect.prepare import CUBE, SPACING_MM
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED, Sample, sample_of_folder, simulated_samples
-from apps.mibg_spect.segment import LABELS
+from apps.mibg_spect.segment import with_organs
 from operators.bundle import build_network, choose_device, save_weights
 from operators.phantom.identity import generator
 from operators.train.augment import Augmentation, augment
@@ -34,12 +35,22 @@ FOLDER_SHARE = 0.35
 """Of steps that take a case of the folder, where there is one; the others are simulated."""
 NETWORKS = {
     "organs": {
-        "_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 2, "out_channels": 4,
-        "channels": [16, 32, 64, 80, 96], "strides": [2, 2, 2, 2], "num_res_units": 1,
+        "_target_": "monai.networks.nets.UNet",
+        "spatial_dims": 3,
+        "in_channels": 2,
+        "out_channels": 4,
+        "channels": [16, 32, 64, 80, 96],
+        "strides": [2, 2, 2, 2],
+        "num_res_units": 1,
     },
     "heart": {
-        "_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 5, "out_channels": 2,
-        "channels": [16, 32, 64, 80, 96], "strides": [2, 2, 2, 2], "num_res_units": 1,
+        "_target_": "monai.networks.nets.UNet",
+        "spatial_dims": 3,
+        "in_channels": 5,
+        "out_channels": 2,
+        "channels": [16, 32, 64, 80, 96],
+        "strides": [2, 2, 2, 2],
+        "num_res_units": 1,
     },
 }
 """Stage 1: background, right lung, left lung, liver. Stage 2: background, heart, from the
@@ -84,23 +95,39 @@ def train(
         schedule = Schedule(steps=steps, minutes=None if minutes is None else minutes / 2)
         settings = inference_configuration()
         organs = train_network(
-            build_network(settings, "organs"), _organ_batches(samples, learning, count, seed),
-            schedule, where, title="stage 1: lungs and liver", progress=progress,
+            build_network(settings, "organs"),
+            _organ_batches(samples, learning, count, seed),
+            schedule,
+            where,
+            title="stage 1: lungs and liver",
+            progress=progress,
         )
         heart = train_network(
-            build_network(settings, "heart"), _heart_batches(samples, learning, count, seed, organs, where),
-            schedule, where, title="stage 2: heart", progress=progress,
+            build_network(settings, "heart"),
+            _heart_batches(samples, learning, count, seed, organs, where),
+            schedule,
+            where,
+            title="stage 2: heart",
+            progress=progress,
         )
     dice = validate(organs, heart, [samples[i] for i in checking], where)
-    _write_bundle(bundle, organs, heart, {
-        "seed": seed, "steps": steps, "minutes": minutes, "cases": count, "simulated": len(samples) - count,
-        "validation_patients": len(checking), "validation_dice": dice,
-    })
+    _write_bundle(
+        bundle,
+        organs,
+        heart,
+        {
+            "seed": seed,
+            "steps": steps,
+            "minutes": minutes,
+            "cases": count,
+            "simulated": len(samples) - count,
+            "validation_patients": len(checking),
+            "validation_dice": dice,
+        },
+    )
 
 
-def _load(
-    data: Path, synthetic: int, cache: Path | None, progress: Progress
-) -> tuple[list[Sample], int]:
+def _load(data: Path, synthetic: int, cache: Path | None, progress: Progress) -> tuple[list[Sample], int]:
     """Samples of the folder first, then simulated ones; and how many are of the folder."""
     folders = find_cases(data)
     bar = progress.add_task("reading cases", total=len(folders), loss=float("nan"))
@@ -126,22 +153,20 @@ def _organ_batches(samples: list[Sample], learning: list[int], of_folder: int, s
 
 
 def _heart_batches(  # noqa: ANN202
-    samples: list[Sample], learning: list[int], of_folder: int, seed: int, organs: nn.Module,
+    samples: list[Sample],
+    learning: list[int],
+    of_folder: int,
+    seed: int,
+    organs: nn.Module,
     device: torch.device,
 ):
     def draw(step: int) -> Batch:
         image, labels = _augmented(samples, learning, of_folder, generator(seed, 2, step))
-        return with_organs(organs, image[None].to(device)), (labels == LABELS["heart"]).long()[None]
+        with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
+            seen = with_organs(organs, image[None].to(device))
+        return seen, (labels == LABELS["heart"]).long()[None]
 
     return draw
-
-
-@torch.no_grad()
-def with_organs(organs: nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """Input of stage 2, ``(b, 5, z, y, x)``: the images and the probabilities of stage 1."""
-    with torch.autocast(image.device.type, dtype=torch.bfloat16):
-        scores = organs(image)
-    return torch.cat([image, torch.softmax(scores.float(), dim=1)[:, 1:]], dim=1)
 
 
 def _augmented(
@@ -197,9 +222,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
-    channels = {
-        str(i): {"description": name} for i, name in enumerate(("early counts", "late counts"))
-    }
+    channels = {str(i): {"description": name} for i, name in enumerate(("early counts", "late counts"))}
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
         "meta_schema_20240725.json",
@@ -219,15 +242,30 @@ def metadata(training: dict[str, Any]) -> dict[str, Any]:
         "intended_use": "Research use only. Not for diagnosis.",
         "training": {"date": f"{date.today():%Y-%m-%d}", **training},  # noqa: DTZ011 - a day is enough
         "network_data_format": {
-            "inputs": {"image": {
-                "type": "image", "format": "counts", "modality": "NM", "num_channels": 2,
-                "spatial_shape": [CUBE] * 3, "dtype": "float32", "value_range": [0, 3], "is_patch_data": False,
-                "channel_def": {str(i): c["description"] for i, c in enumerate(channels.values())},
-            }},
-            "outputs": {"pred": {
-                "type": "image", "format": "segmentation", "num_channels": 5, "spatial_shape": [CUBE] * 3,
-                "dtype": "float32", "value_range": [0, 1], "is_patch_data": False,
-                "channel_def": {"0": "background", **{str(v): n for n, v in LABELS.items()}},
-            }},
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "counts",
+                    "modality": "NM",
+                    "num_channels": 2,
+                    "spatial_shape": [CUBE] * 3,
+                    "dtype": "float32",
+                    "value_range": [0, 3],
+                    "is_patch_data": False,
+                    "channel_def": {str(i): c["description"] for i, c in enumerate(channels.values())},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": 5,
+                    "spatial_shape": [CUBE] * 3,
+                    "dtype": "float32",
+                    "value_range": [0, 1],
+                    "is_patch_data": False,
+                    "channel_def": {"0": "background", **{str(v): n for n, v in LABELS.items()}},
+                }
+            },
         },
     }

@@ -27,7 +27,11 @@ def normalised_counts(
 
 
 def washout_percent(
-    early: float, late: float, *, hours_between: float, early_background: float = 0.0,
+    early: float,
+    late: float,
+    *,
+    hours_between: float,
+    early_background: float = 0.0,
     late_background: float = 0.0,
 ) -> float:
     """Share of the early counts that left the heart, decay-corrected, with or without background.

@@ -67,8 +67,11 @@ def coefficient_of(collimator_name: str, coefficients: Mapping[str, float]) -> f
 
 
 def place_regions(
-    heart_yx: NDArray[np.bool_], lungs_yx: NDArray[np.bool_], right_lung_yx: NDArray[np.bool_],
-    *, body_width_px: float,
+    heart_yx: NDArray[np.bool_],
+    lungs_yx: NDArray[np.bool_],
+    right_lung_yx: NDArray[np.bool_],
+    *,
+    body_width_px: float,
 ) -> PlanarRegions:
     """A disc on the heart and a rectangle in the upper mediastinum, from projected masks.
 

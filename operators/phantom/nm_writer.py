@@ -78,8 +78,14 @@ class Shot:
 
 
 def write_tomogram(
-    path: Path, counts_zyx: NDArray[np.float32], geometry: VolumeGeometry, study: PhantomStudy, shot: Shot,
-    *, method: str, collimator_type: str = "PARA",
+    path: Path,
+    counts_zyx: NDArray[np.float32],
+    geometry: VolumeGeometry,
+    study: PhantomStudy,
+    shot: Shot,
+    *,
+    method: str,
+    collimator_type: str = "PARA",
 ) -> None:
     """Writes a RECON TOMO of the counts; slices follow the array, whichever way it runs."""
     instance = _start(study, shot)
@@ -108,8 +114,13 @@ def write_tomogram(
 
 
 def write_static(
-    path: Path, counts_yx: NDArray[np.float32], spacing_mm: float, study: PhantomStudy, shot: Shot,
-    *, collimator_type: str = "PARA",
+    path: Path,
+    counts_yx: NDArray[np.float32],
+    spacing_mm: float,
+    study: PhantomStudy,
+    shot: Shot,
+    *,
+    collimator_type: str = "PARA",
 ) -> None:
     """Writes an anterior STATIC view."""
     instance = _start(study, shot)

@@ -42,8 +42,8 @@ class Ellipsoid:
         """About how deep inside the surface each point lies, mm; negative outside.
 
         >>> ball = Ellipsoid((0, 0, 0), (10, 10, 10))
-        >>> ball.depth_mm(np.array([[0, 0, 0], [12, 0, 0]], dtype=np.float32)).tolist()
-        [10.0, -2.0]
+        >>> ball.depth_mm(np.array([[0, 0, 0], [15, 0, 0]], dtype=np.float32)).round(3).tolist()
+        [10.0, -5.0]
         """
         scaled = np.abs(self.local_mm(points)) / np.asarray(self.semi_axes_mm, dtype=np.float32)
         if self.exponent == 2.0:
@@ -77,7 +77,7 @@ def soft(depth_mm: NDArray[np.float32], voxel_mm: float) -> Occupancy:
     >>> soft(np.array([-5.0, 0.0, 5.0], dtype=np.float32), 4.0).tolist()
     [0.0, 0.5, 1.0]
     """
-    return np.clip(depth_mm / np.float32(voxel_mm) + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip(depth_mm / np.float32(voxel_mm) + np.float32(0.5), 0, 1), dtype=np.float32)
 
 
 def rotation_about(axis: tuple[float, float, float], angle_rad: float) -> NDArray[np.float64]:

@@ -40,7 +40,7 @@ class Collimator:
     penetration_fraction: float
     penetration_length_mm: float = 80.0
 
-    def sigma_mm(self, distance_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sigma_mm(self, distance_mm: NDArray[np.floating]) -> NDArray[np.float64]:
         """Standard deviation of the blur at a distance from the face, mm."""
         distance = np.maximum(distance_mm, 0.0)
         return np.asarray(np.hypot(self.fwhm_face_mm, self.fwhm_slope * distance) * FWHM_TO_SIGMA)
@@ -85,7 +85,8 @@ def _one_view(
     seen = torch.nn.functional.pad(seen, (0, 0, 0, pad))
     slabs = seen.reshape(z, DEPTH_SLABS, -1, x).sum(dim=2).numpy()
     spectrum = (fft.rfft2(slabs, axes=(0, 2)) * blur).sum(axis=1)
-    return np.maximum(fft.irfft2(spectrum, s=(z, x), axes=(0, 1)), 0).astype(np.float32)
+    view = np.maximum(fft.irfft2(spectrum, s=(z, x), axes=(0, 1)), 0)
+    return np.asarray(view, dtype=np.float32)
 
 
 def _turn(stack: torch.Tensor, angle: float) -> torch.Tensor:
@@ -238,11 +239,14 @@ def _as_volume(image: NDArray[np.float32], bins: int, slices: int) -> NDArray[np
 def gaussian(volume: NDArray[np.float32], fwhm_mm: float, spacing_mm: float) -> NDArray[np.float32]:
     """A volume smoothed by a Gaussian of the given width."""
     return np.asarray(
-        ndimage.gaussian_filter(volume, fwhm_mm * FWHM_TO_SIGMA / spacing_mm, mode="nearest"), dtype=np.float32
+        ndimage.gaussian_filter(volume, fwhm_mm * FWHM_TO_SIGMA / spacing_mm, mode="nearest"),
+        dtype=np.float32,
     )
 
 
-def butterworth(volume: NDArray[np.float32], *, cutoff_per_cm: float, order: int, spacing_mm: float) -> NDArray[np.float32]:
+def butterworth(
+    volume: NDArray[np.float32], *, cutoff_per_cm: float, order: int, spacing_mm: float
+) -> NDArray[np.float32]:
     """A volume after the 3-D Butterworth low pass of nuclear medicine workstations."""
     axes = [np.fft.fftfreq(n, spacing_mm / 10.0) for n in volume.shape[:2]]
     last = np.fft.rfftfreq(volume.shape[2], spacing_mm / 10.0)

@@ -45,7 +45,9 @@ def resample(
     moved = np.eye(4) if source_from_target_lps is None else source_from_target_lps
     index_map = np.linalg.inv(source.affine_lps) @ moved @ target.affine_lps
     theta = _normalised(index_map, source.shape_zyx, target.shape_zyx)
-    grid = torch.nn.functional.affine_grid(theta.to(batch.device), [1, 1, *target.shape_zyx], align_corners=True)
+    grid = torch.nn.functional.affine_grid(
+        theta.to(batch.device), [1, 1, *target.shape_zyx], align_corners=True
+    )
     mode = "nearest" if nearest else "bilinear"
     return torch.nn.functional.grid_sample(batch, grid, mode=mode, align_corners=True)[0]
 

@@ -176,7 +176,8 @@ def check_counts(counts: NDArray[np.float32], instance: Dataset) -> None:
     negative = float(-counts[counts < 0].sum())
     if negative > MAX_NEGATIVE_FRACTION * positive:
         raise Refused(
-            f"PixelData holds negative counts ({negative:g} against {positive:g} positive)", attribute="PixelData"
+            f"PixelData holds negative counts ({negative:g} against {positive:g} positive)",
+            attribute="PixelData",
         )
     if positive < MIN_TOTAL_COUNTS:
         raise Refused(
@@ -191,7 +192,9 @@ def check_counts(counts: NDArray[np.float32], instance: Dataset) -> None:
 def _check_saturation(counts: NDArray[np.float32], instance: Dataset, high: float) -> None:
     signed = int(instance.get("PixelRepresentation", 0))
     ceiling = 2 ** (int(instance.get("BitsStored", 16)) - signed) - 1
-    limit = ceiling * _number_or(instance, "RescaleSlope", 1.0) + _number_or(instance, "RescaleIntercept", 0.0)
+    limit = ceiling * _number_or(instance, "RescaleSlope", 1.0) + _number_or(
+        instance, "RescaleIntercept", 0.0
+    )
     saturated = float((counts >= limit * (1 - 1e-6)).mean())
     if high >= limit * (1 - 1e-6) and saturated > MAX_SATURATED_FRACTION:
         raise Refused(
@@ -285,8 +288,9 @@ def _volume_of_multiframe(
     step = _slice_step_of(instance)
     slice_direction = normal if step > 0 else -normal
     position = _vector_of(instance, "ImagePositionPatient", 3)
-    geometry = _geometry(pixels.shape, abs(step), _pixel_spacing_of(instance), position,
-                         (slice_direction, column, row))
+    geometry = _geometry(
+        pixels.shape, abs(step), _pixel_spacing_of(instance), position, (slice_direction, column, row)
+    )
     return np.ascontiguousarray(pixels[np.asarray(order) - 1]), geometry, order
 
 
@@ -298,7 +302,8 @@ def _slice_order(instance: Dataset, frames: int) -> tuple[int, ...]:
     numbers = [int(v) for v in np.atleast_1d(vector)]
     if sorted(numbers) != list(range(1, frames + 1)):
         raise Refused(
-            "SliceVector does not name every slice once: slices are missing or repeated", attribute="SliceVector"
+            "SliceVector does not name every slice once: slices are missing or repeated",
+            attribute="SliceVector",
         )
     return tuple(int(i) + 1 for i in np.argsort(numbers))
 
@@ -325,8 +330,13 @@ def _volume_of_single_frames(
     volume = np.concatenate([_pixels_of(instance) for instance in ordered])
     if len(volume) != len(ordered):
         raise Refused("the series mixes single- and multi-frame instances", attribute="NumberOfFrames")
-    geometry = _geometry(volume.shape, step, _pixel_spacing_of(ordered[0]),
-                         _vector_of(ordered[0], "ImagePositionPatient", 3), (normal, column, row))
+    geometry = _geometry(
+        volume.shape,
+        step,
+        _pixel_spacing_of(ordered[0]),
+        _vector_of(ordered[0], "ImagePositionPatient", 3),
+        (normal, column, row),
+    )
     return ordered, volume, geometry
 
 
@@ -421,7 +431,7 @@ def _anterior_only(instances: list[Dataset]) -> list[Dataset]:
     chosen = [i for i in instances if _is_anterior(i)]
     if len(chosen) != 1:
         raise Refused(
-            f"the series holds {len(instances)} views of which {len(chosen)} are named anterior; one is needed",
+            f"of {len(instances)} views in the series {len(chosen)} are named anterior; one is needed",
             attribute="DetectorInformationSequence.ViewCodeSequence",
         )
     return chosen
@@ -432,8 +442,11 @@ ANTERIOR_CODES = ("399348003", "399033003", "R-10206")
 
 
 def _is_anterior(place: Dataset) -> bool:
-    views = [view for d in (*place.get("DetectorInformationSequence", []), place)
-             for view in d.get("ViewCodeSequence", [])]
+    views = [
+        view
+        for d in (*place.get("DetectorInformationSequence", []), place)
+        for view in d.get("ViewCodeSequence", [])
+    ]
     if any(str(view.get("CodeValue")) in ANTERIOR_CODES for view in views):
         return True
     meanings = " ".join(str(view.get("CodeMeaning", "")) for view in views)
@@ -506,9 +519,7 @@ def parse_dicom_datetime(text: str) -> datetime | None:
     return whole + timedelta(microseconds=int((fraction or "0").ljust(6, "0")))
 
 
-def _injection_of(
-    administration: Dataset, acquired: datetime | None, warnings: list[str]
-) -> datetime | None:
+def _injection_of(administration: Dataset, acquired: datetime | None, warnings: list[str]) -> datetime | None:
     stated = parse_dicom_datetime(str(administration.get("RadiopharmaceuticalStartDateTime") or ""))
     if stated is None and acquired is not None:
         time = str(administration.get("RadiopharmaceuticalStartTime") or "")

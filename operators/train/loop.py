@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from monai.losses import DiceCELoss
+from monai.losses.dice import DiceCELoss
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
@@ -54,21 +56,20 @@ def train_network(
         progress: Where the bar is shown.
     """
     network.to(device).train()
-    averaged = copy.deepcopy(network).eval().requires_grad_(False)  # noqa: FBT003 - torch's signature
+    averaged = copy.deepcopy(network).eval().requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
     loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
     bar = progress.add_task(title, total=schedule.steps, loss=float("nan"))
     started, smooth = time.monotonic(), None
-    for step in range(schedule.steps):
+    for step, (images, labels) in enumerate(drawn_ahead(draw, schedule.steps)):
         done = max(step / schedule.steps, _time_done(schedule, started))
         if done >= 1:
             break
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * cycle(done)
-        images, labels = (tensor.to(device) for tensor in draw(step))
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            scores = network(images)
-        loss = loss_of(scores.float(), labels[:, None])
+            scores = network(images.to(device))
+        loss = loss_of(scores.float(), labels[:, None].to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -77,6 +78,17 @@ def train_network(
         smooth = float(loss.detach()) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
         progress.update(bar, completed=step + 1, loss=smooth)
     return averaged
+
+
+def drawn_ahead(draw: Callable[[int], Batch], steps: int) -> Iterator[Batch]:
+    """Batches in order, the next one drawn in a thread while the last one is learned from."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(draw, 0)
+        for step in range(steps):
+            batch = coming.result()
+            if step + 1 < steps:
+                coming = thread.submit(draw, step + 1)
+            yield batch
 
 
 def cycle(done: float) -> float:
@@ -99,6 +111,7 @@ def bars() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("loss {task.fields[loss]:.3f}"),
+        console=Console(stderr=True),
     )
 
 
@@ -112,5 +125,5 @@ def _time_done(schedule: Schedule, started: float) -> float:
 def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     for kept, new in zip(averaged.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
-    for kept, new in zip(averaged.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    for held, fresh in zip(averaged.buffers(), network.buffers(), strict=True):
+        held.copy_(fresh)

@@ -16,15 +16,14 @@ def is_validation(patient_id: str, *, share: float, seed: int) -> bool:
     return int.from_bytes(digest[:8], "big") / 2**64 < share
 
 
-def split_patients(
-    patient_ids: Sequence[str], *, share: float, seed: int
-) -> tuple[list[int], list[int]]:
+def split_patients(patient_ids: Sequence[str], *, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices to train on and to validate on; all cases of a patient are on one side.
 
     >>> split_patients(["a", "a", "b"], share=0.0, seed=1)
     ([0, 1, 2], [])
     """
-    training, validation = [], []
+    training: list[int] = []
+    validation: list[int] = []
     for index, patient_id in enumerate(patient_ids):
         (validation if is_validation(patient_id, share=share, seed=seed) else training).append(index)
     return training, validation

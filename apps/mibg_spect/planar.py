@@ -1,0 +1,127 @@
+"""Where the SPECT's heart and lungs are on a planar view.
+
+Planar instances carry no place in the patient. The SPECT is projected forwards and found
+again on the view by correlation; heart and lungs move along.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import signal
+
+from apps.mibg_spect.labels import LABELS
+from apps.mibg_spect.prepare import SPACING_MM, GriddedVolume, cube_around
+from operators.geometry import VolumeGeometry
+from operators.measure.planar import PlanarRegions, body_width_px, place_regions
+from operators.preprocess.resample import resample
+from operators.read.nm import NmPlanar
+
+DEPTH_WEIGHT_PER_MM = 0.006
+"""An anterior camera sees deep counts less: about half of the attenuation of soft tissue."""
+MARGIN_MM = 24.0
+"""Of the template beyond heart and lungs."""
+LEAST_CORRELATION = 0.3
+"""Below this the SPECT was not found on the view."""
+
+
+def regions_on(view: NmPlanar, volume: GriddedVolume, labels_zyx: NDArray[np.uint8]) -> PlanarRegions:
+    """Heart and mediastinum of an anterior view, from the SPECT of the same patient.
+
+    Args:
+        view: Anterior.
+        volume: A SPECT volume.
+        labels_zyx: ``(z, y, x)`` uint8 in its grid.
+
+    Raises:
+        ValueError: The SPECT is not found on the view, or an organ lies outside it.
+    """
+    cube = cube_around(volume)
+    counts = resample(np.clip(volume.counts_zyx, 0, None), volume.geometry, cube)[0]
+    masks = _masks(labels_zyx, volume.geometry, cube)
+    pixel_mm = view.spacing_mm_yx[0]
+    picture = _from_front(counts, pixel_mm)
+    shadows = [_from_front(mask, pixel_mm, is_mask=True) > 0.5 for mask in masks]
+    heart, right, left = shadows
+    if not (heart.any() and right.any() and left.any()):
+        raise ValueError("heart or lungs are not in the SPECT volume")
+    rows, columns = _template_window(heart | right | left, picture.shape, pixel_mm)
+    found = find_template(np.sqrt(np.clip(view.counts_yx, 0, None)), np.sqrt(picture[rows, columns]))
+    shift = (found[0] - rows.start, found[1] - columns.start)
+    heart, right, left = (_moved(shadow, shift, view.counts_yx.shape) for shadow in shadows)
+    lung_rows = np.nonzero((right | left).any(axis=1))[0]
+    if not len(lung_rows):
+        raise ValueError("the lungs are outside the planar view")
+    width = body_width_px(view.counts_yx, slice(int(lung_rows[0]), int(lung_rows[-1]) + 1))
+    return place_regions(heart, right | left, right, body_width_px=width)
+
+
+def _masks(labels_zyx: NDArray[np.uint8], geometry: VolumeGeometry, cube: VolumeGeometry) -> torch.Tensor:
+    """``(3, z, y, x)`` float32: heart, right lung, left lung."""
+    values = (LABELS["heart"], LABELS["lung_right"], LABELS["lung_left"])
+    stack = np.stack([(labels_zyx == value).astype(np.float32) for value in values])
+    return (resample(stack, geometry, cube) > 0.5).float()
+
+
+def _from_front(volume: torch.Tensor, pixel_mm: float, *, is_mask: bool = False) -> NDArray[np.float32]:
+    """Anterior projection, ``(y, x)`` float32, rows from head to feet, in the view's pixels."""
+    if is_mask:
+        flat = (volume.sum(dim=1) >= 1.5).float()
+    else:
+        depth = torch.arange(volume.shape[1]) * SPACING_MM
+        flat = (volume * torch.exp(-DEPTH_WEIGHT_PER_MM * depth)[None, :, None]).sum(dim=1)
+    size = [round(n * SPACING_MM / pixel_mm) for n in flat.shape]
+    scaled = torch.nn.functional.interpolate(
+        flat[None, None], size=size, mode="bilinear", align_corners=False
+    )[0, 0]
+    return np.ascontiguousarray(scaled.numpy()[::-1])
+
+
+def _template_window(
+    organs: NDArray[np.bool_], shape: tuple[int, ...], pixel_mm: float
+) -> tuple[slice, slice]:
+    """The part of the projection that is looked for: organs with a margin."""
+    margin = round(MARGIN_MM / pixel_mm)
+    window = []
+    for axis, size in enumerate(shape):
+        inside = np.nonzero(organs.any(axis=1 - axis))[0]
+        window.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + margin + 1, size)))
+    return window[0], window[1]
+
+
+def find_template(picture: NDArray[np.float32], template: NDArray[np.float32]) -> tuple[int, int]:
+    """Row and column of the template's first pixel where it correlates best with the picture.
+
+    The template may stick out of the picture by a third of its size.
+
+    Raises:
+        ValueError: No place correlates.
+
+    >>> scene = np.zeros((40, 40), dtype=np.float32); scene[12:20, 18:24] = 1; scene[13, 19] = 5
+    >>> find_template(scene, scene[10:22, 16:26])
+    (10, 16)
+    """
+    pad = [n // 3 for n in template.shape]
+    padded = np.pad(picture, [(p, p) for p in pad])
+    centred = template - template.mean()
+    ones = np.ones_like(template)
+    overlap = signal.fftconvolve(padded, centred[::-1, ::-1], mode="valid")
+    total = signal.fftconvolve(padded, ones, mode="valid")
+    squares = signal.fftconvolve(padded**2, ones, mode="valid")
+    spread = np.sqrt(np.maximum(squares - total**2 / template.size, 1e-6))
+    score = overlap / (spread * max(float(np.linalg.norm(centred)), 1e-6))
+    row, column = np.unravel_index(int(score.argmax()), score.shape)
+    if score[row, column] < LEAST_CORRELATION:
+        raise ValueError("the SPECT could not be found on the planar view")
+    return int(row) - pad[0], int(column) - pad[1]
+
+
+def _moved(mask: NDArray[np.bool_], shift: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask laid into a picture of another shape at a shift in rows and columns."""
+    out = np.zeros(shape, dtype=np.bool_)
+    rows, columns = np.nonzero(mask)
+    rows, columns = rows + shift[0], columns + shift[1]
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    out[rows[inside], columns[inside]] = True
+    return out

@@ -1,0 +1,1 @@
+"""Networks applied: probabilities and what is made of them."""
