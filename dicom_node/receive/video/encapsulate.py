@@ -99,7 +99,7 @@ def _copy(source: BinaryIO, target: BinaryIO, length: int) -> Iterator[int]:
     while done < length:
         piece = source.read(min(_COPY_BYTES, length - done))
         if not piece:
-            raise OSError("the stream became shorter while it was copied")
+            raise NotDicom("the file is cut off within its stream", attribute="PixelData")
         target.write(piece)
         done += len(piece)
         yield done

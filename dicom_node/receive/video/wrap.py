@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -100,9 +101,10 @@ def wrap(
     )
     with _workshop(output) as folder:
         stream, made = _stream(video, facts, chosen, folder, on_step)
+        hidden_in = ""
         if blur_faces:
-            stream, made = _without_faces(stream, folder, on_step)
-        described = _described(made, chosen, stream, has_blur=blur_faces, keep_sound=keep_sound)
+            stream, made, hidden_in = _without_faces(stream, folder, on_step)
+        described = _described(made, chosen, stream, hidden_in=hidden_in, keep_sound=keep_sound)
         dataset = video_dataset(subject, walk, described, datetime.now().astimezone())
         write_object(output, dataset, stream, on_progress=lambda share: on_step("writing the object", share))
     logger.info(
@@ -119,7 +121,7 @@ def wrap(
         reasons=(*chosen.reasons, *(("its faces are hidden",) if blur_faces else ())),
         frame_count=made.frame_count,
         duration_s=float(made.frame_count / made.timing.rate),
-        notices=tuple(_notices(subject, walk, facts, chosen)),
+        notices=tuple(_notices(subject, walk, facts, chosen, hidden_in)),
     )
 
 
@@ -156,15 +158,14 @@ def _require_fit(made: VideoFacts, *, keep_sound: bool) -> None:
         raise Failed(f"the stream made does not fit: {'; '.join(judged.reasons)}")
 
 
-def _without_faces(stream: Path, folder: Path, on_step: OnStep) -> tuple[Path, VideoFacts]:
-    """Hide faces in a process of its own: the service imports no OpenCV."""
+def _without_faces(stream: Path, folder: Path, on_step: OnStep) -> tuple[Path, VideoFacts, str]:
+    """Hide faces, and say in how many frames, in a process of its own: the service imports no OpenCV."""
     target = folder / "faceless.mp4"
     on_step("hiding faces", 0.0)
     try:
         finished = subprocess.run(
             [sys.executable, "-m", "operators.command", "blur-faces", str(stream), str(target)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=BLUR_TIMEOUT_S,
             check=False,
@@ -177,19 +178,20 @@ def _without_faces(stream: Path, folder: Path, on_step: OnStep) -> tuple[Path, V
         raise Failed("faces could not be hidden: " + "".join(finished.stderr.splitlines()[-1:]))
     made = probe(target)
     _require_fit(made, keep_sound=True)
-    return target, made
+    counts = json.loads(finished.stdout)
+    return target, made, f"{counts['frames_with_face']} of {counts['frames']} frames"
 
 
 def _described(
-    made: VideoFacts, chosen: Plan, stream: Path, *, has_blur: bool, keep_sound: bool
+    made: VideoFacts, chosen: Plan, stream: Path, *, hidden_in: str, keep_sound: bool
 ) -> StreamFacts:
     history = []
     if chosen.way is Way.ENCODE:
         history.append(f"encoded anew as H.264, because {'; '.join(chosen.reasons)}")
     elif chosen.way is Way.COPY_PICTURES:
         history.append(f"coded pictures copied into a new MP4, because {'; '.join(chosen.reasons)}")
-    if has_blur:
-        history.append("faces that a detector found are hidden; no person has checked every frame")
+    if hidden_in:
+        history.append(f"faces that a detector found, in {hidden_in}, are hidden; no person has checked")
     return StreamFacts(
         transfer_syntax_uid=plan(made, keep_sound=keep_sound).transfer_syntax_uid,
         rows=made.height,
@@ -199,11 +201,13 @@ def _described(
         size_bytes=stream.stat().st_size,
         audio_channels=made.audio_channels if chosen.keep_sound else 0,
         history=". ".join(history),
-        has_other_pixels=has_blur,
+        has_other_pixels=bool(hidden_in),
     )
 
 
-def _notices(subject: Subject, walk: Walk, facts: VideoFacts, chosen: Plan) -> Iterator[str]:
+def _notices(subject: Subject, walk: Walk, facts: VideoFacts, chosen: Plan, hidden_in: str) -> Iterator[str]:
+    if hidden_in:
+        yield f"a face was found and hidden in {hidden_in}: look at the video before it leaves the house"
     if walk.recorded_at is None:
         yield "when it was recorded is not known: Study Date stays empty; --recorded-at says it"
     if not subject.study_instance_uid:
