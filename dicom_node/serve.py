@@ -33,14 +33,15 @@ from dicom_node import __version__
 from dicom_node.analysis import Analysis
 from dicom_node.catalog import App, find_apps
 from dicom_node.config import NodeConfig
-from dicom_node.errors import Misconfigured
+from dicom_node.errors import Misconfigured, StorageUnavailable
 from dicom_node.group import StudySettler
 from dicom_node.infer.pool import AppPool
 from dicom_node.receive.inbox import Inbox
 from dicom_node.receive.refusal import RefusedReceipt
 from dicom_node.receive.scp import Receiver
+from dicom_node.receive.video.upload import TakenVideo, VideoIntake
 from dicom_node.route.order import order_study
-from dicom_node.store.instances import InstanceStore, StoredInstance
+from dicom_node.store.instances import InstanceStore
 from dicom_node.store.ledger import Ledger, open_ledger
 from dicom_node.store.writer import InstanceWriter
 from dicom_node.web import NodeView, app_document, create_app
@@ -84,6 +85,7 @@ class Node:
         self.role = role
         self._stack = ExitStack()
         self._receiver: Receiver | None = None
+        self._videos: VideoIntake | None = None
         self._web: uvicorn.Server | None = None
         self.ports: dict[str, int] = {}
 
@@ -124,7 +126,8 @@ class Node:
             work = Work(self.config, ledger, analysis, is_worker=self.role != "receive")
             work.start(self.role)
             stack.callback(work.stop)
-            stack.callback(pool.stop)  # before the queues: an attempt under way ends at once
+            stack.callback(pool.stop)
+            stack.callback(work.halt)
         if self.role in {"all", "work"}:
             self._warm_up(analysis)
         if self.role in {"all", "receive"}:
@@ -148,10 +151,6 @@ class Node:
         settler.start()
         stack.callback(settler.stop)
 
-        def on_stored(instance: StoredInstance) -> None:
-            if not instance.already_had:
-                writer.put(instance)
-
         def on_refused(receipt: RefusedReceipt) -> None:
             _record_refusal(ledger, receipt)
 
@@ -163,14 +162,15 @@ class Node:
             peers=[(peer.ae_title, peer.host) for peer in self.config.peer],
             max_associations=node.max_associations,
             store=store,
-            on_stored=on_stored,
+            on_stored=writer.put,
             on_refused=on_refused,
         )
         receiver.start()
         stack.callback(receiver.stop)
         self._receiver = receiver
+        self._videos = VideoIntake(node.data_dir / "uploads", store, writer.put, on_refused)
         self.ports["dicom_port"] = receiver.port
-        inbox = Inbox(self.config.inbox, store, on_stored=on_stored, on_refused=on_refused)
+        inbox = Inbox(self.config.inbox, store, on_stored=writer.put, on_refused=on_refused)
         inbox.start()
         stack.callback(inbox.stop)
 
@@ -184,6 +184,7 @@ class Node:
             late_after_minutes=self.config.node.late_after_minutes,
             readiness=lambda: self._readiness(ledger),
             resident_mb=lambda: {"node": _resident_mb(), **pool.resident_mb()},
+            take_video=self._take_video if self.role == "all" else None,
         )
         listener = _listen(self.config.web.host, self.config.web.port)
         server = uvicorn.Server(
@@ -199,6 +200,11 @@ class Node:
             listener.close()
 
         stack.callback(stop)
+
+    def _take_video(self, video: Path, said: Mapping[str, str]) -> TakenVideo:
+        if self._videos is None:
+            raise StorageUnavailable("the node is starting and takes nothing in yet")
+        return self._videos.take(video, said)
 
     def _warm_up(self, analysis: Analysis) -> None:
         """Import routed apps in the background, so that the first study is not the slow one."""
@@ -224,7 +230,7 @@ class Node:
             "disk": shutil.disk_usage(self.config.node.data_dir).free > LEAST_FREE_BYTES,
         }
         if self.role in {"all", "receive"}:
-            checks["receiver"] = self._receiver is not None
+            checks["receiver"] = self._receiver is not None and self._receiver.is_listening
         return checks
 
 
@@ -241,12 +247,14 @@ def serve_forever(config: NodeConfig, role: str) -> None:
     node.start()
     stopped.wait()
     node.stop()
+    # attempts under way are taken up at the next start, as after a crash; their threads wait for this
+    logging.shutdown()
+    os._exit(0)
 
 
 def _record_refusal(ledger: Ledger, receipt: RefusedReceipt) -> None:
     """Account for something that was not stored; the sender has its answer whatever the ledger says."""
     source = receipt.calling_ae_title or receipt.source.value
-    status = "" if receipt.status is None else f"0x{receipt.status:04X}"
     file = f" ({receipt.path.name})" if receipt.path else ""
     log.warning(
         "not accepted: %s",
@@ -254,7 +262,7 @@ def _record_refusal(ledger: Ledger, receipt: RefusedReceipt) -> None:
         extra={"action": "receipt_refused", "source": receipt.source.value},
     )
     try:
-        ledger.record_refused_receipt(source, receipt.sop_instance_uid, status, receipt.reason + file)
+        ledger.record_refused_receipt(source, receipt.sop_instance_uid, receipt.status, receipt.reason + file)
     except SQLAlchemyError:
         log.exception("the ledger does not take a refusal", extra={"action": "ledger_lost_refusal"})
 

@@ -7,7 +7,13 @@ from dicom_node.route import Decision, route_study
 
 
 def app_of(manifest, tmp_path):
-    return App(manifest=manifest, app_dir=tmp_path, bundle_dir=tmp_path, model_digest="sha256:0", training_kind="synthetic")
+    return App(
+        manifest=manifest,
+        app_dir=tmp_path,
+        bundle_dir=tmp_path,
+        model_digest="sha256:0",
+        training_kind="synthetic",
+    )
 
 
 def test_every_app_has_a_verdict(build, mibg, make_manifest, tmp_path):
