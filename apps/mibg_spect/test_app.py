@@ -10,6 +10,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import highdicom as hd
@@ -360,6 +361,75 @@ def test_the_tracers_name_is_enough_without_its_code(case, bundle, tmp_path, tex
     item.Radiopharmaceutical = text
     dataset.save_as(source / "early.dcm")
     assert set(job_of_folder(APP_DIR, source, tmp_path / "out", bundle).inputs) == {"early"}
+
+
+def _choose(case, bundle, tmp_path, change, name="early"):
+    """The job for one series after a change of its header."""
+    source = tmp_path / "in"
+    source.mkdir()
+    dataset = dcmread(case / "dicom" / f"{name}.dcm")
+    change(dataset)
+    dataset.save_as(source / "one.dcm")
+    return job_of_folder(APP_DIR, source, tmp_path / "out", bundle)
+
+
+def _without_times(description):
+    def change(dataset):
+        item = dataset.RadiopharmaceuticalInformationSequence[0]
+        for keyword in ("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime"):
+            if keyword in item:
+                delattr(item, keyword)
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.SeriesDescription = description
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("description", "taken"),
+    [
+        ("MIBG SPECT EARLY", "early"),
+        ("心筋SPECT 初期像", "early"),
+        ("MIBG delayed", "late"),
+        ("MIBG SPECT late", "late"),
+        ("心筋SPECT 後期像", "late"),
+    ],
+)
+def test_the_description_tells_early_from_late_where_times_are_missing(
+    case, bundle, tmp_path, description, taken
+):
+    job = _choose(case, bundle, tmp_path, _without_times(description))
+    assert set(job.inputs) == {taken}
+    assert any("not corrected for decay" in warning for warning in job.warnings)
+
+
+def test_a_lateral_view_is_not_taken_for_a_late_one(case, bundle, tmp_path):
+    with pytest.raises(Refused):
+        _choose(case, bundle, tmp_path, _without_times("MIBG SPECT lateral"))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "wanted"), [(90, "10 to 60 minutes"), (400, "150 to 330 minutes"), (3, "10 to 60")]
+)
+def test_a_time_outside_the_protocol_is_refused_with_the_window(case, bundle, tmp_path, minutes, wanted):
+    def change(dataset):
+        moment = f"{dataset.AcquisitionDate}{dataset.AcquisitionTime[:6]}"
+        acquired = datetime.strptime(moment, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        injected = (acquired - timedelta(minutes=minutes)).strftime("%Y%m%d%H%M%S")
+        item = dataset.RadiopharmaceuticalInformationSequence[0]
+        item.RadiopharmaceuticalStartDateTime, item.RadiopharmaceuticalStartTime = injected, injected[8:]
+
+    with pytest.raises(Refused, match=wanted):
+        _choose(case, bundle, tmp_path, change)
+
+
+def test_a_short_axis_series_is_not_an_input(case, bundle, tmp_path):
+    def change(dataset):
+        detector = dataset.DetectorInformationSequence[0]
+        detector.ImageOrientationPatient = [0.71, 0.71, 0, -0.41, 0.41, 0.82]
+
+    with pytest.raises(Refused, match="image plane"):
+        _choose(case, bundle, tmp_path, change)
 
 
 def test_planar_views_alone_are_refused(case, bundle, tmp_path):
