@@ -172,3 +172,19 @@ def test_the_source_is_not_changed(spect, labels_zyx, geometry, producer, tmp_pa
     before = copy.deepcopy(source)
     build_segmentation(labels_zyx, geometry, [source], SEGMENTS, producer)
     assert source == before
+
+
+def test_spacing_with_many_digits_is_written_as_far_as_dicom_holds_it(
+    spect, labels_zyx, producer, tmp_path, dicom_errors
+):
+    fine = VolumeGeometry(
+        labels_zyx.shape,
+        (4.795199871063232, 4.795199871063232, 1 / 3),
+        (-150.12345678901234, 1e-7, 33.333333333333336),
+        ((0, 0, 1), (0, 1, 0), (1, 0, 0)),
+    )
+    encoded = build_segmentation(labels_zyx, fine, [spect], SEGMENTS, producer)
+    assert dicom_errors(encoded.dataset) == []
+    labels, affine = _labels_of(_read_back(encoded, tmp_path), encoded, fine)
+    assert np.array_equal(labels, labels_zyx)
+    assert np.allclose(affine, fine.affine_lps, atol=1e-4)
