@@ -49,7 +49,7 @@ def test_the_readme_names_the_two_commands_of_a_newcomer() -> None:
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.M))
-    named = set(re.findall(r"`?make ([a-z]+)", text_of("README.md") + text_of("CONTRIBUTING.md")))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", text_of("README.md") + text_of("CONTRIBUTING.md"), re.M))
     assert named <= targets, named - targets
 
 
@@ -93,7 +93,7 @@ def test_the_service_imports_neither_torch_nor_an_app() -> None:
     code = (
         "import sys, dicom_node.cli, dicom_node.serve, dicom_node.run;"
         "bad = [m for m in sys.modules if m.split('.')[0] in {'torch', 'monai', 'highdicom', 'apps'}];"
-        "sys.exit(', '.join(sorted(bad)[:5]))"
+        "sys.exit(', '.join(sorted(bad)[:5]) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
