@@ -184,7 +184,8 @@ def producer_of(job: AnalysisJob, metadata: Mapping[str, Any]) -> Producer:
     """
     manifest = read_manifest(job.app_dir)
     app, training = manifest["app"], manifest["training"]
-    kind = str(dict(metadata.get("training", {})).get("kind", training["kind"]))
+    kind = str(dict(metadata.get("training", {})).get("kind") or training["kind"])
+    otherwise = SYNTHETIC_STATEMENT if kind == SYNTHETIC else ""
     return Producer(
         app=job.app,
         app_version=app["version"],
@@ -193,6 +194,6 @@ def producer_of(job: AnalysisJob, metadata: Mapping[str, Any]) -> Producer:
         model_digest=bundle_digest(job.bundle_dir),
         input_digest=job.input_digest,
         training_kind=kind,
-        statement=SYNTHETIC_STATEMENT if kind == SYNTHETIC else "",
+        statement=training["statement"] if kind == training["kind"] else otherwise,
         node_name=job.node_name,
     )
