@@ -172,9 +172,9 @@ def test_a_label_too_long_for_the_statement_is_an_error(producer):
 
 
 def _job(tmp_path, kind):
-    (tmp_path / "app.toml").write_text(
-        '[app]\nname="a"\nversion="1.2.3"\ntitle="T"\nintended_use="U"\n[training]\nkind="synthetic"\nstatement="research use, trained on synthetic data"\n'
-    )
+    about = '[app]\nname="a"\nversion="1.2.3"\ntitle="T"\nintended_use="U"\n'
+    training = '[training]\nkind="synthetic"\nstatement="research use, trained on synthetic data"\n'
+    (tmp_path / "app.toml").write_text(about + training)
     bundle = tmp_path / "model"
     bundle.mkdir()
     (bundle / "weights").write_text(kind)
