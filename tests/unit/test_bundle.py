@@ -70,9 +70,6 @@ def test_a_folder_without_configuration_is_no_bundle(tmp_path: Path) -> None:
 def test_both_networks_of_mibg_spect_can_be_built() -> None:
     settings = inference_configuration()
     assert settings["networks"]["heart"]["in_channels"] == 5
-    size = sum(
-        parameter.numel()
-        for name in ("organs", "heart")
-        for parameter in build_network(settings, name).parameters()
-    )
+    networks = [build_network(settings, name) for name in ("organs", "heart")]
+    size = sum(parameter.numel() for network in networks for parameter in network.parameters())
     assert size * 2 < 6e6, "half-precision weights stay below 6 MB"

@@ -1,0 +1,30 @@
+"""Makes the sample studies anew: ``.venv/bin/python sample_dicom/make_samples.py``.
+
+The seeds are fixed, so the files come out the same. None of them is a training seed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from apps.mibg_spect.phantom import generate as generate_mibg
+
+HERE = Path(__file__).resolve().parent
+MIBG_SEED = 702
+"""A patient of hospital A: low-energy collimator, preserved heart, moderate washout."""
+
+
+def main() -> None:
+    """Writes the DICOM objects of each sample study into its folder beside this script."""
+    with tempfile.TemporaryDirectory() as scratch:
+        generate_mibg(MIBG_SEED, Path(scratch) / "mibg_spect")
+        for study in sorted(Path(scratch).iterdir()):
+            folder = HERE / study.name
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(study / "dicom", folder)
+
+
+if __name__ == "__main__":
+    main()
