@@ -129,8 +129,11 @@ def objects() -> str:
     lines = ["| app | role | SOP class | count |", "|---|---|---|---|"]
     for app in find_apps():
         for one in app.manifest.outputs:
-            name = NAMES.get(one.sop_class, UID(one.sop_class).name)
-            lines.append(f"| {app.name} | {one.role} | {name} `{one.sop_class}` | {one.count} |")
+            classes = " or, by setting, ".join(
+                f"{NAMES.get(uid, UID(uid).name)} `{uid}`"
+                for uid in (one.sop_class, *one.sop_class_by_setting)
+            )
+            lines.append(f"| {app.name} | {one.role} | {classes} | {one.count} |")
     return "\n".join(lines)
 
 

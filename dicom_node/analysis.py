@@ -139,10 +139,7 @@ def verify_output(
     """
     verify_results(
         output,
-        [
-            OutputPromise(role=one.role, sop_class=one.sop_class, count=one.count)
-            for one in app.manifest.outputs
-        ],
+        [OutputPromise(**one.model_dump()) for one in app.manifest.outputs],
         [path for paths in inputs.values() for path in paths],
         study_instances=study_instances,
         identity=ResultIdentity(

@@ -21,6 +21,7 @@ class OutputPromise(BaseModel):
     Args:
         role: What the object is for, as in the app's ``result.json``.
         sop_class: SOP Class UID of the object (PS3.4 B.5).
+        sop_class_by_setting: What a site's settings may make of it instead, such as a label map.
         count: How many there are: ``1``, ``0..1`` or ``1..n``.
 
     >>> OutputPromise(role="key_image", sop_class="1.2.840.10008.5.1.4.1.1.7", count="1..n").allows(0)
@@ -31,6 +32,7 @@ class OutputPromise(BaseModel):
 
     role: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     sop_class: str = Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)
+    sop_class_by_setting: tuple[str, ...] = ()
     count: Count = "1"
 
     @property

@@ -154,7 +154,7 @@ def _check_promises(objects: Sequence[VerifiedObject], outputs: Sequence[OutputP
             raise BrokenPromise(
                 f"{item.path.name} has the role {item.role!r}, which app.toml does not promise"
             )
-        if item.sop_class_uid != promise.sop_class:
+        if item.sop_class_uid not in (promise.sop_class, *promise.sop_class_by_setting):
             raise BrokenPromise(
                 f"{item.path.name}: its SOP class is {item.sop_class_uid}, "
                 f"promised is {promise.sop_class} ({promise.sop_class_name})"

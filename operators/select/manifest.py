@@ -46,6 +46,7 @@
     role = "segmentation"
     sop_class = "1.2.840.10008.5.1.4.1.1.66.4"
     count = "1"                       # "1", "0..1" or "1..n"
+    sop_class_by_setting = ["1.2.840.10008.5.1.4.1.1.66.7"]  # what a site's settings may make of it
 
 ``match`` decides whether a series *is* this input: a predicate that no instance fulfils
 makes it another series, none of the app's business. A series of which only some instances
@@ -70,6 +71,7 @@ from operators.select.predicates import Predicate
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Text = Annotated[str, Field(min_length=1)]
+SopClassUid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)+$", max_length=64)]
 
 
 class BrokenManifest(AppError):
@@ -147,7 +149,8 @@ class Output(_Table):
     """``[[output]]``: objects that the app promises to make."""
 
     role: Name
-    sop_class: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)+$", max_length=64)]
+    sop_class: SopClassUid
+    sop_class_by_setting: tuple[SopClassUid, ...] = ()
     count: Literal["1", "0..1", "1..n"] = "1"
 
 
