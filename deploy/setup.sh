@@ -38,3 +38,5 @@ echo "installing Python packages into .venv (some minutes the first time)"
 # torch by itself first: its CPU build where the index has one, and no other build later
 .venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0
 .venv/bin/python -m pip install -q --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
+# its metadata asks for numpy<2 and protobuf<5, but it works with ours; what it needs is in pyproject.toml
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt mediapipe==0.10.21

@@ -172,10 +172,11 @@ def _without_faces(stream: Path, folder: Path, on_step: OnStep) -> tuple[Path, V
         )
     except subprocess.TimeoutExpired:
         raise Failed("hiding faces took too long") from None
+    said = " ".join(finished.stderr.split())  # the other process breaks long lines
     if finished.returncode == EXIT_REFUSED:
-        raise Refused((finished.stderr.strip().splitlines() or ["faces cannot be hidden"])[-1])
+        raise Refused(said.rpartition("Refused: ")[2] or "faces cannot be hidden")
     if finished.returncode != 0:
-        raise Failed("faces could not be hidden: " + "".join(finished.stderr.splitlines()[-1:]))
+        raise Failed(f"faces could not be hidden: {said[-300:]}")
     made = probe(target)
     _require_fit(made, keep_sound=True)
     counts = json.loads(finished.stdout)
