@@ -37,8 +37,9 @@ from apps.mibg_spect.acquire import (
     tomogram,
     volume_points,
 )
-from apps.mibg_spect.anatomy import ANY_HOSPITAL, HOSPITAL_A, HOSPITAL_B, Patient, Population, draw_patient
+from apps.mibg_spect.anatomy import Patient
 from apps.mibg_spect.labels import LABELS, Phase
+from apps.mibg_spect.population import ANY_HOSPITAL, HOSPITAL_A, HOSPITAL_B, Population, draw_patient
 from operators.geometry import VolumeGeometry
 from operators.measure.decay import normalised_counts, washout_percent
 from operators.measure.planar import heart_to_mediastinum, place_regions

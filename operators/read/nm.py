@@ -12,9 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -24,6 +23,9 @@ from pydicom.errors import InvalidDicomError
 
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
+from operators.read.administration import acquisition_of
+from operators.read.attributes import floats_or_none, number_or, pixel_spacing_of, vector_of
+from operators.read.counts import check_counts
 
 MIN_MATRIX = 32
 """Rows or columns below this are no clinical image."""
@@ -33,16 +35,6 @@ SLICE_POSITION_TOLERANCE = 0.05
 """Allowed deviation of a slice from an even spacing, as a fraction of the spacing."""
 ORIENTATION_TOLERANCE = 1e-2
 """Allowed deviation of orientation vectors from unit length and right angles."""
-MAX_COUNTS_PER_VOXEL = 1e9
-"""More than this in one voxel is not a count."""
-MIN_TOTAL_COUNTS = 1000.0
-"""Fewer counts than this in a whole image hold no information."""
-MAX_NEGATIVE_FRACTION = 0.25
-"""Filtered backprojection undershoots; more negative than this share of the positive sum is wrong."""
-MAX_SATURATED_FRACTION = 0.01
-"""More voxels than this at the storage maximum mean that the counts overflowed."""
-MAX_PLAUSIBLE_DOSE_MBQ = 10_000.0
-"""A larger Radionuclide Total Dose can only be in Bq, as PET writes it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +125,7 @@ def read_nm_volume(files: Sequence[Path]) -> NmVolume:
         frames = tuple((str(instance.SOPInstanceUID), 1) for instance in instances)
     check_counts(counts, instances[0])
     return NmVolume(
-        counts_zyx=counts, geometry=geometry, source_frames=frames, **_acquisition_of(tuple(instances))
+        counts_zyx=counts, geometry=geometry, source_frames=frames, **acquisition_of(tuple(instances))
     )
 
 
@@ -155,52 +147,10 @@ def read_nm_planar(files: Sequence[Path]) -> NmPlanar:
     check_counts(counts, instance)
     return NmPlanar(
         counts_yx=counts,
-        spacing_mm_yx=_pixel_spacing_of(instance),
+        spacing_mm_yx=pixel_spacing_of(instance),
         frame_number=frame + 1,
-        **_acquisition_of((instance,)),
+        **acquisition_of((instance,)),
     )
-
-
-def check_counts(counts: NDArray[np.float32], instance: Dataset) -> None:
-    """Accepts an array of counts that a gamma camera can have made.
-
-    Raises:
-        Refused: Not finite, constant, mostly negative, too few, too many or saturated.
-    """
-    if not np.isfinite(counts).all():
-        raise Refused("PixelData holds values that are not finite after rescale", attribute="PixelData")
-    low, high = float(counts.min()), float(counts.max())
-    if low == high:
-        raise Refused(f"PixelData is constant ({low:g}): there is no image", attribute="PixelData")
-    positive = float(counts[counts > 0].sum())
-    negative = float(-counts[counts < 0].sum())
-    if negative > MAX_NEGATIVE_FRACTION * positive:
-        raise Refused(
-            f"PixelData holds negative counts ({negative:g} against {positive:g} positive)",
-            attribute="PixelData",
-        )
-    if positive < MIN_TOTAL_COUNTS:
-        raise Refused(
-            f"PixelData holds {positive:g} counts in all; at least {MIN_TOTAL_COUNTS:g} are needed",
-            attribute="PixelData",
-        )
-    if high > MAX_COUNTS_PER_VOXEL:
-        raise Refused(f"PixelData holds {high:g} counts in one voxel: not a count", attribute="PixelData")
-    _check_saturation(counts, instance, high)
-
-
-def _check_saturation(counts: NDArray[np.float32], instance: Dataset, high: float) -> None:
-    signed = int(instance.get("PixelRepresentation", 0))
-    ceiling = 2 ** (int(instance.get("BitsStored", 16)) - signed) - 1
-    limit = ceiling * _number_or(instance, "RescaleSlope", 1.0) + _number_or(
-        instance, "RescaleIntercept", 0.0
-    )
-    saturated = float((counts >= limit * (1 - 1e-6)).mean())
-    if high >= limit * (1 - 1e-6) and saturated > MAX_SATURATED_FRACTION:
-        raise Refused(
-            f"PixelData is at the storage maximum in {saturated:.0%} of voxels: the counts overflowed",
-            attribute="PixelData",
-        )
 
 
 # ---------------------------------------------------------------- instances
@@ -235,17 +185,7 @@ def _check_matrix(instance: Dataset) -> None:
         size = int(instance.get(keyword) or 0)
         if size < MIN_MATRIX:
             raise Refused(f"{keyword} is {size}; at least {MIN_MATRIX} are needed", attribute=keyword)
-    _pixel_spacing_of(instance)
-
-
-def _pixel_spacing_of(instance: Dataset) -> tuple[float, float]:
-    values = _floats_or_none(instance, "PixelSpacing", 2)
-    if values is None or min(values) <= 0:
-        raise Refused(
-            f"PixelSpacing is {instance.get('PixelSpacing')!r}; two positive lengths in mm are needed",
-            attribute="PixelSpacing",
-        )
-    return values[0], values[1]
+    pixel_spacing_of(instance)
 
 
 def _pixels_of(instance: Dataset) -> NDArray[np.float32]:
@@ -255,10 +195,10 @@ def _pixels_of(instance: Dataset) -> NDArray[np.float32]:
     except (AttributeError, ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as broken:
         raise Refused(f"PixelData cannot be decoded: {broken}", attribute="PixelData") from broken
     pixels = np.asarray(stored, dtype=np.float32).reshape((-1, int(instance.Rows), int(instance.Columns)))
-    slope = _number_or(instance, "RescaleSlope", 1.0)
+    slope = number_or(instance, "RescaleSlope", 1.0)
     if slope == 0:
         raise Refused("RescaleSlope is 0", attribute="RescaleSlope")
-    return np.asarray(pixels * slope + _number_or(instance, "RescaleIntercept", 0.0), dtype=np.float32)
+    return np.asarray(pixels * slope + number_or(instance, "RescaleIntercept", 0.0), dtype=np.float32)
 
 
 # ----------------------------------------------------------------- geometry
@@ -287,9 +227,9 @@ def _volume_of_multiframe(
     row, column, normal = _orientation_of(instance)
     step = _slice_step_of(instance)
     slice_direction = normal if step > 0 else -normal
-    position = _vector_of(instance, "ImagePositionPatient", 3)
+    position = vector_of(instance, "ImagePositionPatient", 3)
     geometry = _geometry(
-        pixels.shape, abs(step), _pixel_spacing_of(instance), position, (slice_direction, column, row)
+        pixels.shape, abs(step), pixel_spacing_of(instance), position, (slice_direction, column, row)
     )
     return np.ascontiguousarray(pixels[np.asarray(order) - 1]), geometry, order
 
@@ -311,7 +251,7 @@ def _slice_order(instance: Dataset, frames: int) -> tuple[int, ...]:
 def _volume_of_single_frames(
     instances: list[Dataset],
 ) -> tuple[list[Dataset], NDArray[np.float32], VolumeGeometry]:
-    shapes = {(int(i.Rows), int(i.Columns), *_pixel_spacing_of(i)) for i in instances}
+    shapes = {(int(i.Rows), int(i.Columns), *pixel_spacing_of(i)) for i in instances}
     if len(shapes) > 1:
         raise Refused("the slices differ in Rows, Columns or PixelSpacing", attribute="PixelSpacing")
     if len(instances) < MIN_SLICES:
@@ -323,7 +263,7 @@ def _volume_of_single_frames(
     for other in instances[1:]:
         if not np.allclose(_orientation_of(other)[2], normal, atol=ORIENTATION_TOLERANCE):
             raise Refused("the slices are not parallel", attribute="ImageOrientationPatient")
-    places = np.array([_vector_of(i, "ImagePositionPatient", 3) @ normal for i in instances])
+    places = np.array([vector_of(i, "ImagePositionPatient", 3) @ normal for i in instances])
     order = np.argsort(places, kind="stable")
     step = _even_step(places[order], instances[0])
     ordered = [instances[i] for i in order]
@@ -333,8 +273,8 @@ def _volume_of_single_frames(
     geometry = _geometry(
         volume.shape,
         step,
-        _pixel_spacing_of(ordered[0]),
-        _vector_of(ordered[0], "ImagePositionPatient", 3),
+        pixel_spacing_of(ordered[0]),
+        vector_of(ordered[0], "ImagePositionPatient", 3),
         (normal, column, row),
     )
     return ordered, volume, geometry
@@ -380,7 +320,7 @@ def _orientation_of(
     instance: Dataset,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Directions in which the column index and the row index grow, and their normal."""
-    values = _vector_of(instance, "ImageOrientationPatient", 6)
+    values = vector_of(instance, "ImageOrientationPatient", 6)
     row, column = values[:3], values[3:]
     lengths_off = max(abs(float(np.linalg.norm(v)) - 1) for v in (row, column))
     if lengths_off > ORIENTATION_TOLERANCE or abs(float(row @ column)) > ORIENTATION_TOLERANCE:
@@ -391,37 +331,12 @@ def _orientation_of(
     return row, column, np.cross(row, column)
 
 
-def _vector_of(instance: Dataset, keyword: str, length: int) -> NDArray[np.float64]:
-    """A vector of the Detector Information Sequence, or else of the data set itself."""
-    for place in (*instance.get("DetectorInformationSequence", [])[:1], instance):
-        values = _floats_or_none(place, keyword, length)
-        if values is not None:
-            return np.asarray(values, dtype=np.float64)
-    raise Refused(
-        f"{keyword} is missing from DetectorInformationSequence",
-        attribute=f"DetectorInformationSequence.{keyword}",
-    )
-
-
 def _slice_step_of(instance: Dataset) -> float:
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        values = _floats_or_none(instance, keyword, 1)
+        values = floats_or_none(instance, keyword, 1)
         if values is not None and values[0] != 0:
             return values[0]
     raise Refused("SpacingBetweenSlices and SliceThickness are missing", attribute="SpacingBetweenSlices")
-
-
-def _floats_or_none(place: Dataset, keyword: str, length: int) -> tuple[float, ...] | None:
-    raw = place.get(keyword)
-    if raw is None or raw == "":
-        return None
-    values = tuple(float(v) for v in np.atleast_1d(raw))
-    return values if len(values) == length and all(np.isfinite(values)) else None
-
-
-def _number_or(place: Dataset, keyword: str, default: float) -> float:
-    values = _floats_or_none(place, keyword, 1)
-    return default if values is None else values[0]
 
 
 # -------------------------------------------------------------------- views
@@ -466,86 +381,3 @@ def _anterior_frame(instance: Dataset, frames: int) -> int:
         f"the instance holds {frames} views and none is named anterior",
         attribute="DetectorInformationSequence.ViewCodeSequence",
     )
-
-
-# ----------------------------------------------------------- times and dose
-
-
-def _acquisition_of(instances: tuple[Dataset, ...]) -> dict[str, Any]:
-    first = instances[0]
-    administration = next(iter(first.get("RadiopharmaceuticalInformationSequence", [])), Dataset())
-    detector = next(iter(first.get("DetectorInformationSequence", [])), Dataset())
-    warnings: list[str] = []
-    acquired = _datetime_of(first, "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
-    weight = _number_or(first, "PatientWeight", 0.0)
-    return {
-        "acquisition_datetime": acquired,
-        "injection_datetime": _injection_of(administration, acquired, warnings),
-        "administered_activity_mbq": _activity_of(administration, warnings),
-        "patient_weight_kg": weight if weight > 0 else None,
-        "collimator_name": str(detector.get("CollimatorGridName") or first.get("CollimatorGridName") or "")
-        .strip()
-        .upper(),
-        "collimator_type": str(detector.get("CollimatorType") or "").strip().upper(),
-        "acquisition_duration_s": _duration_of(first),
-        "frame_of_reference_uid": str(first.get("FrameOfReferenceUID") or "") or None,
-        "instances": instances,
-        "warnings": tuple(warnings),
-    }
-
-
-def _datetime_of(place: Dataset, both: str, date: str, time: str) -> datetime | None:
-    text = str(place.get(both) or "") or f"{place.get(date) or ''}{place.get(time) or ''}"
-    return parse_dicom_datetime(text)
-
-
-def parse_dicom_datetime(text: str) -> datetime | None:
-    """A DICOM DT, or a DA and TM put together, without its offset; None when incomplete.
-
-    >>> parse_dicom_datetime("20240131093015.25+0900")
-    datetime.datetime(2024, 1, 31, 9, 30, 15, 250000)
-    >>> parse_dicom_datetime("20240131") is None
-    True
-    """
-    match = re.match(r"^(\d{8})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?", text.strip())
-    if match is None:
-        return None
-    date, hour, minute, second, fraction = match.groups()
-    digits = f"{date}{hour}{minute or '00'}{second or '00'}"
-    try:
-        whole = datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007 - DICOM times are local
-    except ValueError:
-        return None
-    return whole + timedelta(microseconds=int((fraction or "0").ljust(6, "0")))
-
-
-def _injection_of(administration: Dataset, acquired: datetime | None, warnings: list[str]) -> datetime | None:
-    stated = parse_dicom_datetime(str(administration.get("RadiopharmaceuticalStartDateTime") or ""))
-    if stated is None and acquired is not None:
-        time = str(administration.get("RadiopharmaceuticalStartTime") or "")
-        stated = parse_dicom_datetime(f"{acquired:%Y%m%d}{time}")
-        if stated is not None and stated > acquired:
-            stated -= timedelta(days=1)
-    if stated is not None and acquired is not None and stated > acquired:
-        warnings.append("the injection is stated as later than the acquisition; its time is not used")
-        return None
-    return stated
-
-
-def _activity_of(administration: Dataset, warnings: list[str]) -> float | None:
-    dose = _number_or(administration, "RadionuclideTotalDose", 0.0)
-    if dose <= 0:
-        return None
-    if dose > MAX_PLAUSIBLE_DOSE_MBQ:
-        warnings.append(f"RadionuclideTotalDose {dose:g} can only be in Bq and was read as such")
-        return dose / 1e6
-    return dose
-
-
-def _duration_of(instance: Dataset) -> float | None:
-    rotation = next(iter(instance.get("RotationInformationSequence", [])), None)
-    if rotation is not None:
-        per_view = _number_or(rotation, "ActualFrameDuration", 0.0) / 1000.0
-        views = _number_or(rotation, "NumberOfFramesInRotation", 0.0)
-        return per_view * views or None
-    return _number_or(instance, "ActualFrameDuration", 0.0) / 1000.0 or None

@@ -13,10 +13,10 @@ import pydicom
 import pytest
 
 from apps.mibg_spect.acquire import LEHR, LME, MEGP
-from apps.mibg_spect.anatomy import HOSPITAL_A, draw_patient
 from apps.mibg_spect.cases import read_case
 from apps.mibg_spect.labels import LABELS, Phase
 from apps.mibg_spect.phantom import CONVERSION_COEFFICIENTS, Hospital, generate, simulate
+from apps.mibg_spect.population import HOSPITAL_A, draw_patient
 from operators.phantom import spect
 from operators.phantom.identity import generator
 
