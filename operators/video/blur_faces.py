@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from operators.errors import Refused
 from operators.pose.body25 import Joint, PoseSeries
-from operators.pose.estimate import MediaPipePose, _quiet_native_logs
+from operators.pose.estimate import MediaPipePose
+from operators.pose.native_logs import quiet_native_logs
 
 LEAST_FACE_SCORE: Final = 0.3
 """Below the detector's usual 0.5: a wall that is hidden costs less than a face that is not."""
@@ -113,26 +114,33 @@ def find_faces(source: Path, rate: Fraction) -> tuple[list[list[Circle]], list[P
     """Circles about the faces of each frame, and the poses of people, one series for each."""
     from mediapipe.python.solutions.face_detection import FaceDetection
 
-    faces: list[list[Circle]] = []
-    people: list[PoseSeries] = []
     with (
-        _quiet_native_logs(),
+        quiet_native_logs(),
         FaceDetection(min_detection_confidence=LEAST_FACE_SCORE, model_selection=1) as detector,
     ):
-
-        def frames() -> Iterator[NDArray[np.uint8]]:
-            for index, frame in enumerate(_decoded(source)):
-                if not people:
-                    answer = detector.process(frame)
-                    faces.append([_circle(found, frame.shape) for found in answer.detections or ()])
-                yield _covered(frame, [poses.points[index] for poses in people])
-
-        while len(people) < MOST_PEOPLE:
-            poses = MediaPipePose().estimate(frames(), float(rate))
-            people.append(poses)
-            if np.count_nonzero((poses.points[..., 2] > 0).any(axis=1)) < LEAST_SEEN_S * rate:
-                break
+        faces = [
+            [_circle(found, frame.shape) for found in detector.process(frame).detections or ()]
+            for frame in _decoded(source)
+        ]
+    people: list[PoseSeries] = []
+    while len(people) < MOST_PEOPLE:
+        poses = MediaPipePose().estimate(_WithoutPeople(source, people), float(rate))
+        people.append(poses)
+        if np.count_nonzero((poses.points[..., 2] > 0).any(axis=1)) < LEAST_SEEN_S * rate:
+            break
     return faces, people
+
+
+class _WithoutPeople:
+    """The frames of a video with those people covered who are known; can be gone through again."""
+
+    def __init__(self, source: Path, people: Sequence[PoseSeries]) -> None:
+        self._source = source
+        self._people = tuple(people)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        for index, frame in enumerate(_decoded(self._source)):
+            yield _covered(frame, [poses.points[index] for poses in self._people])
 
 
 def _covered(frame: NDArray[np.uint8], people: Sequence[NDArray[np.float32]]) -> NDArray[np.uint8]:

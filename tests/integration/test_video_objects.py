@@ -136,13 +136,13 @@ def worklist_entry(folder: Path, name: str, **attributes: str) -> None:
     entry.file_meta.MediaStorageSOPInstanceUID = f"{STUDY_UID}.{len(list(folder.iterdir())) + 1}"
     entry.SpecificCharacterSet = "ISO_IR 100"
     values = {
-        "PatientName": "WORK^LIST",
+        "PatientName": "WÖRK^LIST",
         "PatientID": "W1",
         "PatientBirthDate": "19550505",
         "PatientSex": "M",
         "AccessionNumber": "ACC1",
         "StudyInstanceUID": STUDY_UID,
-        "ReferringPhysicianName": "DOC^TOR",
+        "ReferringPhysicianName": "DÖC^TOR",
         "RequestedProcedureID": "RP1",
         "RequestedProcedureDescription": "Gait video",
     } | attributes
@@ -204,9 +204,9 @@ def test_the_worklist_fills_patient_and_study(tmp_path: Path, worklist: tuple[st
     assert done.exit_code == 0, done.output
     dataset = dcmread(output, stop_before_pixels=True)
     got = [dataset[k].value for k in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")]
-    assert got == ["W1", "WORK^LIST", "19550505", "M"]
+    assert got == ["W1", "WÖRK^LIST", "19550505", "M"]
     assert (dataset.AccessionNumber, dataset.StudyInstanceUID) == ("ACC1", STUDY_UID)
-    assert dataset.ReferringPhysicianName == "DOC^TOR"
+    assert dataset.ReferringPhysicianName == "DÖC^TOR"
     request = dataset.RequestAttributesSequence[0]
     assert (request.RequestedProcedureID, request.ScheduledProcedureStepID) == ("RP1", "SPS1")
     assert errors_of(output) == []

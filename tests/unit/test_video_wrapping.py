@@ -360,6 +360,22 @@ def playlist(tmp_path: Path) -> Path:
     return tmp_path / "a.mp4"
 
 
+def with_a_gap_of_an_hour(tmp_path: Path) -> Path:
+    ticks = [index * 100 + (9_000_000 if index == 29 else 0) for index in range(30)]
+    return make_video(tmp_path / "a.mp4", ticks=ticks)
+
+
+def with_pictures_of_two_sizes(tmp_path: Path) -> Path:
+    parts = [
+        make_video(tmp_path / f"{height}.ts", size=(320, height), options=X264_HIGH_41)
+        for height in (240, 180)
+    ]
+    both = tmp_path / "a.mkv"
+    joined = "concat:" + "|".join(map(str, parts))
+    subprocess.run(["ffmpeg", "-v", "error", "-i", joined, "-c", "copy", str(both)], check=True)
+    return both
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -375,6 +391,8 @@ def playlist(tmp_path: Path) -> Path:
         (lambda path: make_sound(path / "a.m4a"), "sound but no pictures"),
         (lambda path: make_video(path / "a.mp4", frames=1), "a single frame"),
         (lambda path: make_video(path / "a.mp4", size=(8, 8)), "8 x 8 pixels"),
+        (with_a_gap_of_an_hour, "most of its frames are missing"),
+        (with_pictures_of_two_sizes, "the size of its frames changes"),
     ],
 )
 def test_bad_files_are_refused_with_a_reason_and_leave_nothing_behind(

@@ -30,6 +30,11 @@ AUDIO_CODECS: Final = frozenset({"aac", "ac3", "mp2", "mp3"})
 LARGEST: Final = (1920, 1080)
 """Pixels of the longer and the shorter side above which a picture is made smaller."""
 
+MOST_REPEATS: Final = 3
+"""Times each frame may be repeated, on average, to make a variable rate constant."""
+
+_FEW_FRAMES: Final = 100
+
 SMALLEST_SIDE: Final = 16
 """Pixels; a picture with a shorter side has no person in it and no macroblock."""
 
@@ -75,10 +80,16 @@ def plan(facts: VideoFacts, *, keep_sound: bool = False) -> Plan:
         keep_sound: Whether its sound may stay.
 
     Raises:
-        Refused: It is damaged, or its picture is too small.
+        Refused: It is damaged, most of it is missing, or its picture is too small.
     """
     if facts.damage:
         raise Refused(f"the video is damaged: {facts.damage}")
+    expected = facts.timing.duration_s * facts.timing.rate
+    if expected > MOST_REPEATS * (facts.frame_count - facts.hidden_frames + _FEW_FRAMES):
+        raise Refused(
+            f"most of its frames are missing: {facts.frame_count} in {facts.timing.duration_s:.0f} s, "
+            f"which at {float(facts.timing.rate):g} frames/s are {expected:.0f}"
+        )
     if min(facts.width, facts.height) < SMALLEST_SIDE:
         raise Refused(f"its frames have {facts.width} x {facts.height} pixels; {SMALLEST_SIDE} is the least")
     sound = keep_sound and bool(facts.audio_codec)

@@ -279,9 +279,12 @@ def _decode_some(container: InputContainer, stream: VideoStream, key_ticks: list
     step = max(len(key_ticks) // _CHECKED_KEY_FRAMES, 1)
     for tick in sorted(key_ticks)[step::step]:
         container.seek(tick, stream=stream)
-        if _next_frame(container, stream) is None:
-            at_s = float(tick * _time_base(stream))
+        frame = _next_frame(container, stream)
+        at_s = float(tick * _time_base(stream))
+        if frame is None:
             return first, f"the frame at {at_s:.1f} s cannot be decoded"
+        if (frame.width, frame.height) != (first.width, first.height):
+            return first, f"the size of its frames changes before {at_s:.1f} s"
     return first, ""
 
 

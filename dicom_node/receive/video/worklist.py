@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.valuerep import PersonName
 from pynetdicom.presentation import build_context
 
 from dicom_node.deliver.status import describe
@@ -145,7 +146,8 @@ def _procedure(entry: Dataset) -> Dataset:
 def _take(source: Dataset, keyword: str, target: Dataset, as_keyword: str) -> None:
     value: Any = source.get(keyword)
     if value not in (None, ""):
-        setattr(target, as_keyword, value)
+        # as text: the object has another character set than the answer
+        setattr(target, as_keyword, str(value) if isinstance(value, PersonName) else value)
 
 
 def _text(entry: Dataset, keyword: str) -> str:
