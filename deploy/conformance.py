@@ -38,6 +38,7 @@ study.
 | Verification (C-ECHO) | no | yes |
 | Storage (C-STORE) | yes | yes |
 | Query (C-FIND, Study Root, IMAGE level) | only after an interrupted delivery | no |
+| Modality Worklist (C-FIND) | `dicom-node wrap-video --worklist` | no |
 | STOW-RS, QIDO-RS | yes (destination kinds `stow` and `orthanc`) | no |
 
 Media: DICOM files dropped into the inbox folder are taken in (PS3.10, with or without preamble).
