@@ -22,6 +22,8 @@ DEPTH_WEIGHT_PER_MM = 0.006
 """An anterior camera sees deep counts less: about half of the attenuation of soft tissue."""
 MARGIN_MM = 24.0
 """Of the template beyond heart and lungs."""
+MAX_WALL_MM = 40.0
+"""The chest reaches at most this far beyond the lungs; what is farther out is an arm."""
 LEAST_CORRELATION = 0.3
 """Below this the SPECT was not found on the view."""
 
@@ -53,7 +55,9 @@ def regions_on(view: NmPlanar, volume: GriddedVolume, labels_zyx: NDArray[np.uin
     lung_rows = np.nonzero((right | left).any(axis=1))[0]
     if not len(lung_rows):
         raise ValueError("the lungs are outside the planar view")
-    width = body_width_px(view.counts_yx, slice(int(lung_rows[0]), int(lung_rows[-1]) + 1))
+    across = np.nonzero((right | left).any(axis=0))[0]
+    widest = float(across[-1] - across[0] + 1) + 2 * MAX_WALL_MM / pixel_mm
+    width = min(body_width_px(view.counts_yx, slice(int(lung_rows[0]), int(lung_rows[-1]) + 1)), widest)
     return place_regions(heart, right | left, right, body_width_px=width)
 
 

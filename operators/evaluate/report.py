@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+
+WIDTH = 100
+"""Columns of the table, notes included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +64,14 @@ class Evaluation:
             "metrics": {name: metric.to_json_dict() for name, metric in self.metrics.items()},
         }
 
-    def table(self) -> Table:
-        """A table for the terminal, notes below."""
+    def table(self) -> str:
+        """A table for the terminal, notes below, as text."""
         table = Table(title=f"{self.app}: {self.n} patients", caption="\n".join(self.notes) or None)
         table.add_column("metric")
         table.add_column("value", justify="right")
         table.add_column("95 % interval", justify="right")
         for name, metric in self.metrics.items():
             table.add_row(name, f"{metric.value:.3f}", f"{metric.low:.3f} to {metric.high:.3f}")
-        return table
+        text = StringIO()
+        Console(file=text, width=WIDTH).print(table)
+        return text.getvalue()

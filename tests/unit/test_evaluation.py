@@ -63,4 +63,5 @@ def test_an_evaluation_is_what_the_interface_promises() -> None:
         "model_digest": "sha256:00",
         "metrics": {"dice_heart": {"value": 0.8, "low": 0.7, "high": 0.9}},
     }
-    assert evaluation.table().row_count == 1
+    assert "0.700 to 0.900" in evaluation.table()
+    assert "one case was refused" in evaluation.table()
