@@ -43,17 +43,23 @@ class Ridge:
     def to_json_dict(self) -> dict[str, Any]:
         """As it stands in the bundle."""
         return {
-            "columns": [NAMES[k] for k in self.columns], "mean": self.mean.tolist(), "spread": self.spread.tolist(),
-            "weights": self.weights.tolist(), "constant": self.constant,
-        }  # fmt: skip
+            "columns": [NAMES[k] for k in self.columns],
+            "mean": self.mean.tolist(),
+            "spread": self.spread.tolist(),
+            "weights": self.weights.tolist(),
+            "constant": self.constant,
+        }
 
     @classmethod
     def from_json_dict(cls, raw: dict[str, Any]) -> Ridge:
         """The inverse of `to_json_dict`."""
         return cls(
-            columns=tuple(NAMES.index(name) for name in raw["columns"]), mean=np.array(raw["mean"]),
-            spread=np.array(raw["spread"]), weights=np.array(raw["weights"]), constant=float(raw["constant"]),
-        )  # fmt: skip
+            columns=tuple(NAMES.index(name) for name in raw["columns"]),
+            mean=np.array(raw["mean"]),
+            spread=np.array(raw["spread"]),
+            weights=np.array(raw["weights"]),
+            constant=float(raw["constant"]),
+        )
 
 
 def fit_ridge(vectors: NDArray[np.float64], sara: NDArray[np.float64]) -> Ridge:
@@ -70,6 +76,9 @@ def fit_ridge(vectors: NDArray[np.float64], sara: NDArray[np.float64]) -> Ridge:
     scaled = np.clip(np.nan_to_num((chosen - mean) / spread, nan=0.0), -4, 4)
     model = RidgeCV(alphas=ALPHAS).fit(scaled, sara)
     return Ridge(
-        columns=tuple(int(k) for k in columns), mean=mean, spread=spread, weights=np.asarray(model.coef_),
+        columns=tuple(int(k) for k in columns),
+        mean=mean,
+        spread=spread,
+        weights=np.asarray(model.coef_),
         constant=float(model.intercept_),
-    )  # fmt: skip
+    )

@@ -19,6 +19,7 @@ from pydicom import dcmread
 
 from operators.pose.body25 import PoseSeries
 from operators.pose.estimate import MediaPipePose, PoseEstimator
+from operators.pose.scene import look
 from operators.video.encapsulate import view_of
 from operators.video.read_frames import read_video
 
@@ -112,11 +113,15 @@ def _pose(folder: Path, video: Path) -> PoseSeries:
         with np.load(kept) as saved:
             if str(saved["key"]) == key:
                 return PoseSeries(
-                    points=saved["points"].astype(np.float32), frame_rate=float(saved["frame_rate"]),
-                    columns=int(saved["size"][0]), rows=int(saved["size"][1]), estimator=estimator().name,
-                )  # fmt: skip
+                    points=saved["points"].astype(np.float32),
+                    frame_rate=float(saved["frame_rate"]),
+                    columns=int(saved["size"][0]),
+                    rows=int(saved["size"][1]),
+                    estimator=estimator().name,
+                )
     opened = read_video(video)
-    pose = estimator().estimate(opened, opened.frame_rate)
+    walkers = look(opened, opened.frame_rate).walkers
+    pose = estimator().estimate(opened, opened.frame_rate, walkers[0] if walkers else None)
     try:
         np.savez_compressed(
             kept, key=key, points=pose.points, frame_rate=pose.frame_rate, size=[pose.columns, pose.rows]

@@ -7,6 +7,7 @@ moment in the middle of double support is found to about a frame in either view.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ def find_events(walk: Walk) -> Events:
     swings = _without_torn_ends(_swings(difference), difference)
     crossings, leading, supports = [], [], []
     lifts: dict[str, list[float]] = {"L": [], "R": []}
-    for (side, peak), (following, next_peak) in zip(swings[:-1], swings[1:], strict=True):
+    for (side, peak), (following, next_peak) in itertools.pairwise(swings):
         at = _crossing(difference, peak, next_peak)
         landed = _edge(speed[side], peak, next_peak, rising=False)
         lifted = _edge(speed[following], peak, next_peak, rising=True)
@@ -87,10 +88,14 @@ def find_events(walk: Walk) -> Events:
     before = STRIKE_BEFORE_CROSSING_S[walk.view]
     sides = np.array(leading)
     return Events(
-        strikes={side: times[sides == side] - before for side in "LR"} if times.size else {"L": times, "R": times},
+        strikes={side: times[sides == side] - before for side in "LR"}
+        if times.size
+        else {"L": times, "R": times},
         lifts={side: np.array(found) for side, found in lifts.items()},
-        crossings=times, leading=tuple(leading), supports_s=np.array(supports),
-    )  # fmt: skip
+        crossings=times,
+        leading=tuple(leading),
+        supports_s=np.array(supports),
+    )
 
 
 def _swings(difference: NDArray[np.float64]) -> list[tuple[str, int]]:

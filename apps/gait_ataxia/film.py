@@ -190,8 +190,8 @@ def background(rng: np.random.Generator, camera: Camera, studio: Studio) -> NDAr
     rows, columns = camera.rows, camera.columns
     picture = np.zeros((rows, columns, 3), np.float32)
     horizon = _horizon(camera, far_m=60.0 if is_outdoors else 14.0 + 6 * rng.random())
-    upper = _colour(rng, (150, 225), 25) if not is_outdoors else _colour(rng, (150, 235), 10) + [-25, 0, 20]
-    lower = _colour(rng, (90, 185), 25) if not is_outdoors else _colour(rng, (80, 150), 20) + [0, 15, -15]
+    upper = _colour(rng, (150, 225), 25) if not is_outdoors else [*_colour(rng, (150, 235), 10), -25, 0, 20]
+    lower = _colour(rng, (90, 185), 25) if not is_outdoors else [*_colour(rng, (80, 150), 20), 0, 15, -15]
     y = np.arange(rows, dtype=np.float32)[:, None, None]
     above = np.clip((horizon - y) / 4 + 0.5, 0, 1)
     gradient = 1 + 0.15 * (y / rows - 0.5)
@@ -381,7 +381,8 @@ def _parts(px: Array, depth: Array, walker: Walker, look: Look, camera: Camera, 
         limb(shoulder, elbow, 0.030 * g, 0.022 * g, look.shirt, textured=True)
         limb(elbow, wrist, 0.021, 0.015, fore, textured=look.has_long_sleeves)
         hand = px[wrist] + 0.35 * (px[wrist] - px[elbow])
-        parts.append(_Part(ends_px=np.stack([px[wrist], hand]), radii_px=(0.015 * h * scale[wrist], 0.018 * h * scale[wrist]), colour=look.skin, depth=float(depth[wrist])))  # fmt: skip
+        zoom = h * float(scale[wrist])
+        parts.append(_stroke(px[wrist], hand, (0.015 * zoom, 0.018 * zoom), look.skin, float(depth[wrist])))
     limb(Joint.L_HIP, Joint.R_HIP, 0.052 * girth, 0.052 * girth, look.trousers, shift=-0.01)
     parts.append(_torso(px, depth, scale, walker, look))
     limb(Joint.NECK, 25, 0.030, 0.030, look.skin, shift=-0.02)
@@ -407,14 +408,13 @@ def _head_parts(px: Array, depth: Array, scale: Array, h: float, look: Look, fac
     """Head, hair and face; ``facing`` is the direction of the nose: right, down, away in the camera."""
     centre, zoom = px[25], scale[25]
     at = float(depth[25]) - 0.12
-    ahead = facing[:2] * zoom * h
 
     def blob(dx: float, dy: float, r: float, colour: Array, near: float, stretch: float = 0.0) -> _Part:
         middle = centre + np.array([dx, dy]) * zoom * h
-        ends = np.stack([middle - [0, stretch * zoom * h], middle + [0, stretch * zoom * h]])
+        ends = np.stack([middle - [0, stretch * zoom * h], [*middle, 0, stretch * zoom * h]])
         return _Part(ends_px=ends, radii_px=(r * h * zoom, r * h * zoom), colour=colour, depth=at - near)
 
-    fx, fy = facing[0], facing[1]
+    fx, _fy = facing[0], facing[1]
     is_away = facing[2] > 0.5
     parts = [
         blob(-0.016 * fx, -0.020, 0.0565, look.hair, 0.03 if is_away else 0.0, 0.006),
@@ -422,21 +422,38 @@ def _head_parts(px: Array, depth: Array, scale: Array, h: float, look: Look, fac
     ]
     if is_away:
         return parts
+    size = float(zoom * h)
+    return parts + _face(px, depth, size, look, facing, at)
+
+
+def _stroke(a: Array, b: Array, radii_px: tuple[float, float], colour: Array, depth: float) -> _Part:
+    return _Part(ends_px=np.stack([a, b]), radii_px=radii_px, colour=colour, depth=depth)
+
+
+def _face(px: Array, depth: Array, size: float, look: Look, facing: Array, at: float) -> list[_Part]:
+    """Ears, eyes, nose and mouth, as far as they face the camera; ``size`` is the body's, in pixels."""
+    parts = []
     dark, red = look.skin * 0.25, look.skin * [0.85, 0.5, 0.5]
     for ear in (Joint.L_EAR, Joint.R_EAR):
         if depth[ear] < depth[25] + 0.02:
-            parts.append(_Part(ends_px=np.stack([px[ear] - [0, 0.008 * zoom * h], px[ear] + [0, 0.008 * zoom * h]]), radii_px=(0.010 * h * zoom, 0.008 * h * zoom), colour=look.skin * 0.9, depth=at - 0.02))  # fmt: skip
+            up = np.array([0, 0.008 * size])
+            radii = (0.010 * size, 0.008 * size)
+            parts.append(_stroke(px[ear] - up, px[ear] + up, radii, look.skin * 0.9, at - 0.02))
     for eye in (Joint.L_EYE, Joint.R_EYE):
         if depth[eye] < depth[25] + 0.03:
+            wide = np.array([0.004 * size, 0])
             for r, colour, near in ((0.0085, np.array([235.0, 235, 235]), 0.03), (0.0048, dark, 0.04)):
-                parts.append(_Part(ends_px=np.stack([px[eye] - [0.004 * zoom * h, 0], px[eye] + [0.004 * zoom * h, 0]]), radii_px=(r * h * zoom, r * h * zoom), colour=colour, depth=at - near))  # fmt: skip
-            brow = px[eye] - [0, 0.016 * zoom * h]
-            parts.append(_Part(ends_px=np.stack([brow - [0.012 * zoom * h, 0], brow + [0.012 * zoom * h, 0]]), radii_px=(0.003 * h * zoom, 0.003 * h * zoom), colour=look.hair, depth=at - 0.04))  # fmt: skip
-    bridge = centre + 0.045 * ahead - [0, 0.008 * zoom * h]
-    parts.append(_Part(ends_px=np.stack([bridge, px[Joint.NOSE]]), radii_px=(0.005 * h * zoom, 0.010 * h * zoom), colour=look.skin * 1.04, depth=at - 0.05))  # fmt: skip
-    mouth = px[Joint.NOSE] - 0.010 * ahead + [0, 0.026 * zoom * h]
-    wide = 0.016 * zoom * h * max(0.35, abs(facing[2]))
-    parts.append(_Part(ends_px=np.stack([mouth - [wide, 0], mouth + [wide, 0]]), radii_px=(0.004 * h * zoom, 0.004 * h * zoom), colour=red, depth=at - 0.05))  # fmt: skip
+                parts.append(_stroke(px[eye] - wide, px[eye] + wide, (r * size, r * size), colour, at - near))
+            brow, half = px[eye] - [0, 0.016 * size], np.array([0.012 * size, 0])
+            parts.append(
+                _stroke(brow - half, brow + half, (0.003 * size, 0.003 * size), look.hair, at - 0.04)
+            )
+    ahead = facing[:2] * size
+    bridge = px[25] + 0.045 * ahead - [0, 0.008 * size]
+    parts.append(_stroke(bridge, px[Joint.NOSE], (0.005 * size, 0.010 * size), look.skin * 1.04, at - 0.05))
+    mouth = px[Joint.NOSE] - 0.010 * ahead + [0, 0.026 * size]
+    side = np.array([0.016 * size * max(0.35, abs(float(facing[2]))), 0])
+    parts.append(_stroke(mouth - side, mouth + side, (0.004 * size, 0.004 * size), red, at - 0.05))
     return parts
 
 

@@ -6,27 +6,53 @@ Lengths are in leg lengths, because a single camera has no scale. What a view do
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from apps.gait_ataxia.events import Events, foot_speed
+from apps.gait_ataxia.events import FOOT, Events, foot_speed
 from apps.gait_ataxia.signals import RATE_HZ, Walk
 from operators.pose.body25 import Joint
 
 NAMES = (
-    "cadence_per_min", "stride_time_s", "ln_stride_time_cv", "double_support_percent", "step_width_leg",
-    "ln_sway", "speed_leg_s", "approach_per_s", "stride_length_leg", "ln_stride_length_cv", "ln_placement_leg",
-    "ln_wander_leg", "arm_swing_leg", "arm_out_leg", "knee_range_deg", "ln_clearance_cv", "clearance_leg",
-    "foot_pitch_range_deg", "trunk_lean_deg", "ln_lean_sd", "ln_head_sd", "swing_asymmetry", "bob_leg",
-    "swing_speed_leg_s", "elbow_deg", "mean_confidence", "log_strides",
-)  # fmt: skip
+    "cadence_per_min",
+    "stride_time_s",
+    "ln_stride_time_cv",
+    "double_support_percent",
+    "step_width_leg",
+    "ln_sway",
+    "speed_leg_s",
+    "approach_per_s",
+    "stride_length_leg",
+    "ln_stride_length_cv",
+    "ln_placement_leg",
+    "ln_wander_leg",
+    "arm_swing_leg",
+    "arm_out_leg",
+    "knee_range_deg",
+    "ln_clearance_cv",
+    "clearance_leg",
+    "foot_pitch_range_deg",
+    "trunk_lean_deg",
+    "ln_lean_sd",
+    "ln_head_sd",
+    "swing_asymmetry",
+    "bob_leg",
+    "swing_speed_leg_s",
+    "elbow_deg",
+    "mean_confidence",
+    "log_strides",
+)
 """Parameters in the order of `GaitParameters.vector`."""
 
-DOUBLE_SUPPORT_CALIBRATION = {"frontal": (0.0, 1.0), "sagittal": (0.0, 1.0)}
+DOUBLE_SUPPORT_CALIBRATION = {"frontal": (0.0, 1.0), "sagittal": (7.5, 0.64)}
 """Offset in percent and slope of double support by view, fitted on phantoms of hospital A."""
+
+_LEGS = ((Joint.L_HIP, Joint.L_KNEE, Joint.L_ANKLE), (Joint.R_HIP, Joint.R_KNEE, Joint.R_ANKLE))
+_ARMS = ((Joint.L_SHOULDER, Joint.L_ELBOW, Joint.L_WRIST), (Joint.R_SHOULDER, Joint.R_ELBOW, Joint.R_WRIST))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,8 +163,8 @@ def _body(walk: Walk, points: NDArray[np.float64]) -> dict[str, float]:
         abs(float(np.median(points[:, elbow, 0] - points[:, shoulder, 0])))
         for elbow, shoulder in ((Joint.L_ELBOW, Joint.L_SHOULDER), (Joint.R_ELBOW, Joint.R_SHOULDER))
     ]
-    knees = [_range(_angle_deg(points, *leg)) for leg in ((Joint.L_HIP, Joint.L_KNEE, Joint.L_ANKLE), (Joint.R_HIP, Joint.R_KNEE, Joint.R_ANKLE))]  # fmt: skip
-    elbows = [float(np.median(_angle_deg(points, *arm))) for arm in ((Joint.L_SHOULDER, Joint.L_ELBOW, Joint.L_WRIST), (Joint.R_SHOULDER, Joint.R_ELBOW, Joint.R_WRIST))]  # fmt: skip
+    knees = [_range(_angle_deg(points, *leg)) for leg in _LEGS]
+    elbows = [float(np.median(_angle_deg(points, *arm))) for arm in _ARMS]
     bob = _detrended((walk.points[:, Joint.MID_HIP, 1]) / walk.scale, 3)
     return {
         "ln_sway": _ln(
@@ -162,9 +188,9 @@ def _body(walk: Walk, points: NDArray[np.float64]) -> dict[str, float]:
 
 def _feet(walk: Walk, events: Events, points: NDArray[np.float64]) -> dict[str, float]:
     heights, pitches, peaks = [], [], []
-    for side, (ankle, heel, toe) in {"L": (Joint.L_ANKLE, Joint.L_HEEL, Joint.L_BIG_TOE), "R": (Joint.R_ANKLE, Joint.R_HEEL, Joint.R_BIG_TOE)}.items():  # fmt: skip
+    for side, (ankle, heel, toe) in FOOT.items():
         index = _samples(walk, events.strikes[side])
-        for a, b in zip(index[:-1], index[1:], strict=True):
+        for a, b in itertools.pairwise(index):
             lift = walk.points[a : b + 1, ankle, 1] / walk.scale[a : b + 1]
             heights.append(float(np.median(lift) - lift.min()))
             peaks.append(float(foot_speed(walk, side)[a : b + 1].max()))

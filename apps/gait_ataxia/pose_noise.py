@@ -74,9 +74,12 @@ def errors_of(
     offsets = (found[..., :2] - true[..., :2]) / scale[:, None, None]
     offsets[found[..., 2] <= 0] = 0
     return Errors(
-        offsets=np.clip(offsets, -1.5, 1.5).astype(np.float32), confidence=found[..., 2].astype(np.float32),
-        exchanged=exchanged, phase=phase_of(np.asarray(strikes_s[side]), np.arange(frames) / pose.frame_rate), view=view,
-    )  # fmt: skip
+        offsets=np.clip(offsets, -1.5, 1.5).astype(np.float32),
+        confidence=found[..., 2].astype(np.float32),
+        exchanged=exchanged,
+        phase=phase_of(np.asarray(strikes_s[side]), np.arange(frames) / pose.frame_rate),
+        view=view,
+    )
 
 
 def _is_exchanged(
@@ -96,9 +99,15 @@ def _exchange(points: NDArray[np.float64], exchanged: NDArray[np.bool_]) -> None
 
 
 def with_errors(
-    joints_px: NDArray[np.float64], strikes_s: dict[str, NDArray[np.float64]], errors: Errors,
-    rng: np.random.Generator, *, columns: int, rows: int, frame_rate: float,
-) -> PoseSeries:  # fmt: skip
+    joints_px: NDArray[np.float64],
+    strikes_s: dict[str, NDArray[np.float64]],
+    errors: Errors,
+    rng: np.random.Generator,
+    *,
+    columns: int,
+    rows: int,
+    frame_rate: float,
+) -> PoseSeries:
     """A simulated walk as an estimator would have seen it.
 
     Args:

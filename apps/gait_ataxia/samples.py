@@ -52,12 +52,14 @@ def error_bank(clips: list[Clip]) -> list[Errors]:
     """The estimator's errors in those clips whose joints are known."""
     return [
         errors_of(
-            clip.pose, np.array(clip.truth["joints_px"]),
-            {side: np.array(times) for side, times in clip.truth["heel_strikes_s"].items()}, clip.truth["view"],
+            clip.pose,
+            np.array(clip.truth["joints_px"]),
+            {side: np.array(times) for side, times in clip.truth["heel_strikes_s"].items()},
+            clip.truth["view"],
         )
         for clip in clips
         if "joints_px" in clip.truth
-    ]  # fmt: skip
+    ]
 
 
 def simulated_samples(count: int, bank: list[Errors], seed: int) -> Iterator[Sample]:
@@ -77,15 +79,23 @@ def simulated_samples(count: int, bank: list[Errors], seed: int) -> Iterator[Sam
         rng = generator(seed, 77, number)
         errors = views[camera.view][int(rng.integers(len(views[camera.view])))]
         pose = with_errors(
-            case.joints_px, case.motion.strikes, errors, rng, columns=camera.columns, rows=camera.rows,
+            case.joints_px,
+            case.motion.strikes,
+            errors,
+            rng,
+            columns=camera.columns,
+            rows=camera.rows,
             frame_rate=camera.frame_rate,
-        )  # fmt: skip
+        )
         features = _features(pose, camera.view)
         if features is not None:
             yield Sample(
-                features=features, sara=case.walker.sara, gait_item=case.walker.items["gait"],
-                patient=f"simulated-{number}", is_seen=False,
-            )  # fmt: skip
+                features=features,
+                sara=case.walker.sara,
+                gait_item=case.walker.items["gait"],
+                patient=f"simulated-{number}",
+                is_seen=False,
+            )
 
 
 def _features(pose: PoseSeries, view: str | None) -> Features | None:

@@ -7,6 +7,8 @@ step to step: that decides.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
@@ -36,10 +38,10 @@ def with_sides(points: NDArray[np.float64], frame_rate: float) -> NDArray[np.flo
     peaks, _ = find_peaks(apart, prominence=0.2 * level, distance=max(1, int(SHORTEST_STEP_S * frame_rate)))
     if peaks.size < 3:
         return points
-    borders = [int(a + np.argmin(apart[a : b + 1])) for a, b in zip(peaks[:-1], peaks[1:], strict=True)]
+    borders = [int(a + np.argmin(apart[a : b + 1])) for a, b in itertools.pairwise(peaks)]
     borders = _borders_at_ends(apart, borders, peaks, level)
     starts = np.array([0, *borders, len(ahead)])
-    votes = np.array([_vote(ahead[a:b]) for a, b in zip(starts[:-1], starts[1:], strict=True)])
+    votes = np.array([_vote(ahead[a:b]) for a, b in itertools.pairwise(starts)])
     is_left_ahead = _alternating(votes)
     wanted = np.repeat(np.where(is_left_ahead, 1.0, -1.0), np.diff(starts))
     exchanged = (ahead * wanted < 0)[:, None, None]

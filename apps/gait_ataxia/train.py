@@ -84,9 +84,13 @@ def train(
         for fold in range(FOLDS):
             torch.manual_seed(seed * 100 + fold)
             network = _fit(
-                [one for one, k in zip(prepared, folds, strict=True) if k != fold], epochs,
-                np.random.default_rng([seed, fold]), choose_device(device), progress, f"model {fold + 1} of {FOLDS}",
-            )  # fmt: skip
+                [one for one, k in zip(prepared, folds, strict=True) if k != fold],
+                epochs,
+                np.random.default_rng([seed, fold]),
+                choose_device(device),
+                progress,
+                f"model {fold + 1} of {FOLDS}",
+            )
             held_out = np.flatnonzero(folds == fold)
             found[held_out] = predict_with(network, [prepared[k] for k in held_out])
             networks.append(network)
@@ -166,9 +170,13 @@ class _Prepared:
 
 
 def _fit(
-    prepared: list[_Prepared], epochs: int, rng: np.random.Generator, device: torch.device,
-    progress: Progress, title: str,
-) -> GaitTransformer:  # fmt: skip
+    prepared: list[_Prepared],
+    epochs: int,
+    rng: np.random.Generator,
+    device: torch.device,
+    progress: Progress,
+    title: str,
+) -> GaitTransformer:
     """One model of the ensemble, its weights averaged over the last steps."""
     network = GaitTransformer(SHARED_SIZE).to(device)
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
@@ -271,9 +279,14 @@ def conformal_half_width(residuals: NDArray[np.float64]) -> float:
 
 
 def _write(
-    bundle: Path, networks: list[GaitTransformer], standard: Standard, ridge: dict[str, Ridge],
-    samples: list[Sample], found: NDArray[np.float64], training: dict[str, Any],
-) -> None:  # fmt: skip
+    bundle: Path,
+    networks: list[GaitTransformer],
+    standard: Standard,
+    ridge: dict[str, Ridge],
+    samples: list[Sample],
+    found: NDArray[np.float64],
+    training: dict[str, Any],
+) -> None:
     configs = bundle / "configs"
     configs.mkdir(parents=True, exist_ok=True)
     for number, network in enumerate(networks, start=1):

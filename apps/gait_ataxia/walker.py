@@ -8,6 +8,7 @@ gait is in `SIGNS`; every sign has its own scatter, so that no single one tells 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -259,7 +260,7 @@ def _foot(
         out[:, 1] = place[1]
         return out, angle
 
-    for here, following in zip(chosen[:-1], chosen[1:], strict=True):
+    for here, following in itertools.pairwise(chosen):
         on, off, again = steps.time_s[here], steps.off_s[here], steps.time_s[following]
         off = min(off, again - 0.12 * (again - on))
         grounded = (t >= on) & (t < off)
@@ -311,23 +312,30 @@ def _knee(hip: Array, ankle: Array, body: Body, ahead: Array) -> Array:
     return np.asarray(hip + unit * on_line * distance / reach + bend * aside)
 
 
+def _course(steps: _Steps, walker: Walker, t: Array) -> Array:
+    """``(frame, 3)`` way of the pelvis over the feet, its height still 0."""
+    middle_x = 0.5 * (steps.place_m[:-1, 0] + steps.place_m[1:, 0])
+    middle_y = 0.5 * (steps.place_m[:-1, 1] + steps.place_m[1:, 1])
+    side = np.where(steps.is_left, 1.0, -1.0)
+    pelvis = np.zeros((t.size, 3))
+    pelvis[:, 0] = CubicSpline(steps.time_s[1:], middle_x)(t)
+    half = 0.5 * (steps.time_s[:-1] + steps.time_s[1:]) + 0.05
+    to_side = 0.010 + 0.16 * walker.signs["step_width_cm"] / 200
+    towards = gaussian_filter1d(middle_y, 2.0) + side[:-1] * to_side
+    pelvis[:, 1] = CubicSpline(half, towards)(t)
+    return pelvis
+
+
 def walk(walker: Walker, duration_s: float, frame_rate: float, rng: np.random.Generator) -> Motion:
     """The walk of a walker, with all joints and events."""
     body, signs = walker.body, walker.signs
     steps = _footsteps(walker, duration_s, rng)
-    lead = int(round(1.0 * frame_rate))
-    count = int(round(duration_s * frame_rate)) + 2 * lead
+    lead = round(1.0 * frame_rate)
+    count = round(duration_s * frame_rate) + 2 * lead
     t = (np.arange(count) - lead) / frame_rate
     feet = {left: _foot(steps, left, walker, t, rng) for left in (True, False)}
 
-    middle_x = 0.5 * (steps.place_m[:-1, 0] + steps.place_m[1:, 0])
-    middle_y = 0.5 * (steps.place_m[:-1, 1] + steps.place_m[1:, 1])
-    side = np.where(steps.is_left, 1.0, -1.0)
-    pelvis = np.zeros((count, 3))
-    pelvis[:, 0] = CubicSpline(steps.time_s[1:], middle_x)(t)
-    half = 0.5 * (steps.time_s[:-1] + steps.time_s[1:]) + 0.05
-    towards = gaussian_filter1d(middle_y, 2.0) + side[:-1] * (0.010 + 0.16 * signs["step_width_cm"] / 200)
-    pelvis[:, 1] = CubicSpline(half, towards)(t)
+    pelvis = _course(steps, walker, t)
     sway = signs["sway_cm"] / 100 * _slow_noise(rng, count, frame_rate, 0.45)
     nod = 0.6 * signs["sway_cm"] / 100 * _slow_noise(rng, count, frame_rate, 0.45)
     pelvis[:, 1] += 0.35 * sway

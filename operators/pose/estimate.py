@@ -7,9 +7,7 @@ through the same one. MediaPipe's wheel carries its model: nothing is downloaded
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -17,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.pose.body25 import Joint, PoseSeries
+from operators.pose.native_logs import quiet_native_logs
+from operators.pose.people import Track
 from operators.pose.plausible import implausible
 
 MODEL_COMPLEXITY = 1
@@ -27,12 +27,17 @@ MOST_KEPT_FRAMES = 900
 MOST_LOST_FRAMES = 12
 WINDOW_PX = 384
 LEAST_POINTS = 12
+ELSEWHERE = 0.6
+"""Of the size of a person: hips farther than this from the walker's are somebody else's."""
+LEAST_SEEN = 0.5
+"""Share of the walker's frames with points below which he or she is followed from a detection instead."""
 
 _BLAZE = {
     Joint.NOSE: 0, Joint.R_SHOULDER: 12, Joint.R_ELBOW: 14, Joint.R_WRIST: 16, Joint.L_SHOULDER: 11,
     Joint.L_ELBOW: 13, Joint.L_WRIST: 15, Joint.R_HIP: 24, Joint.R_KNEE: 26, Joint.R_ANKLE: 28,
     Joint.L_HIP: 23, Joint.L_KNEE: 25, Joint.L_ANKLE: 27, Joint.R_EYE: 5, Joint.L_EYE: 2,
-    Joint.R_EAR: 8, Joint.L_EAR: 7, Joint.L_BIG_TOE: 31, Joint.L_HEEL: 29, Joint.R_BIG_TOE: 32, Joint.R_HEEL: 30,
+    Joint.R_EAR: 8, Joint.L_EAR: 7, Joint.L_BIG_TOE: 31, Joint.L_HEEL: 29, Joint.R_BIG_TOE: 32,
+    Joint.R_HEEL: 30,
 }  # fmt: skip
 """BlazePose's 33 points to BODY_25; neck and middle hip are means, small toes do not exist."""
 
@@ -42,12 +47,15 @@ class PoseEstimator(Protocol):
 
     name: str
 
-    def estimate(self, frames: Iterable[NDArray[np.uint8]], frame_rate: float) -> PoseSeries:
-        """The points of the person in front.
+    def estimate(
+        self, frames: Iterable[NDArray[np.uint8]], frame_rate: float, walker: Track | None = None
+    ) -> PoseSeries:
+        """The points of one person.
 
         Args:
             frames: ``(row, column, 3)`` uint8 RGB each, in order; can be gone through more than once.
             frame_rate: Frames per second.
+            walker: Whose points are wanted; None: whoever is found first.
         """
         ...
 
@@ -65,25 +73,39 @@ class MediaPipePose:
 
         self.name = f"MediaPipe {mediapipe.__version__} BlazePose full"
 
-    def estimate(self, frames: Iterable[NDArray[np.uint8]], frame_rate: float) -> PoseSeries:
-        """The points of the person that MediaPipe follows; frames without one are zeros."""
+    def estimate(
+        self, frames: Iterable[NDArray[np.uint8]], frame_rate: float, walker: Track | None = None
+    ) -> PoseSeries:
+        """The points of the walker, or of the person whom MediaPipe follows; frames without are zeros."""
         found: list[NDArray[np.float32]] = []
         rows = columns = 0
-        with _quiet_native_logs(), _solution() as solution:
+        with quiet_native_logs(), _solution() as solution:
             for frame in frames:
                 rows, columns = frame.shape[:2]
                 answer = solution.process(np.ascontiguousarray(frame))
                 found.append(body25_of(answer.pose_landmarks, columns, rows))
         points = np.stack(found) if found else np.zeros((0, 25, 3), np.float32)
+        if walker is not None:
+            points[_of_somebody_else(points, walker)] = 0
         points[implausible(points)] = 0
-        is_empty = ~(points[..., 2] > 0).any(axis=1)
-        if is_empty.any() and not is_empty.all():
-            with _quiet_native_logs():
-                _fill_gaps(points, _kept(frames, is_empty))
+        is_empty = np.asarray(~(points[..., 2] > 0).any(axis=1), dtype=np.bool_)
+        if is_empty.any() and (walker is not None or not is_empty.all()):
+            with quiet_native_logs():
+                _fill_gaps(points, _kept(frames, is_empty), walker)
             points[implausible(points)] = 0
         return PoseSeries(
             points=points, frame_rate=frame_rate, columns=columns, rows=rows, estimator=self.name
         )
+
+
+def _of_somebody_else(points: NDArray[np.float32], walker: Track) -> NDArray[np.bool_]:
+    """``(frame,)``: True where the hips are not where the walker's are."""
+    places = np.array([walker.place_at(frame) for frame in range(len(points))])
+    distance = np.linalg.norm(points[:, Joint.MID_HIP, :2] - places[:, :2], axis=1)
+    seen = (points[..., 2] > 0).any(axis=1)
+    at_ends = np.ones(len(points), bool)
+    at_ends[walker.frames[0] : walker.frames[-1] + 1] = False
+    return np.asarray(seen & (distance > ELSEWHERE * places[:, 2]) & ~at_ends)
 
 
 def _kept(frames: Iterable[NDArray[np.uint8]], wanted: NDArray[np.bool_]) -> dict[int, NDArray[np.uint8]]:
@@ -95,22 +117,42 @@ def _kept(frames: Iterable[NDArray[np.uint8]], wanted: NDArray[np.bool_]) -> dic
     return kept
 
 
-def _fill_gaps(points: NDArray[np.float32], missed: dict[int, NDArray[np.uint8]]) -> None:
+def _fill_gaps(
+    points: NDArray[np.float32], missed: dict[int, NDArray[np.uint8]], walker: Track | None
+) -> None:
     """Look again at frames without points: each gap backwards from its end, then forwards from its start."""
+    if walker is not None and _share_seen(points, walker) < LEAST_SEEN:
+        points[walker.frames[0] : walker.frames[-1] + 1] = 0
+        middle = max(walker.detections[1:-1], key=lambda d: d.score)
+        window = (middle.x - 1.2 * middle.size, middle.y - 1.2 * middle.size, 2.4 * middle.size)
+        _follow(points, missed, middle.frame, 1, window)
+        _follow(points, missed, middle.frame - 1, -1, window)
     for step in (-1, 1):
-        empty = ~(points[..., 2] > 0).any(axis=1)
-        starts = [i for i in np.flatnonzero(empty) if 0 <= i - step < len(points) and not empty[i - step]]
+        empty = np.asarray(~(points[..., 2] > 0).any(axis=1), dtype=np.bool_)
+        starts = [
+            i for i in np.flatnonzero(empty).tolist() if 0 <= i - step < len(points) and not empty[i - step]
+        ]
         for start in starts:
-            _follow(points, missed, start, step)
+            _follow(points, missed, start, step, _window_of(points[start - step]))
 
 
-def _follow(points: NDArray[np.float32], missed: dict[int, NDArray[np.uint8]], start: int, step: int) -> None:
-    """Follow a person from a frame with points into a gap, until the gap or the person ends."""
+def _share_seen(points: NDArray[np.float32], walker: Track) -> float:
+    """Share of the walker's frames that have points."""
+    return float((points[walker.frames[0] : walker.frames[-1] + 1, :, 2] > 0).any(axis=1).mean())
+
+
+def _follow(
+    points: NDArray[np.float32],
+    missed: dict[int, NDArray[np.uint8]],
+    start: int,
+    step: int,
+    window: tuple[float, float, float],
+) -> None:
+    """Follow a person from a window into a gap, until the gap or the person ends."""
     index, lost = start, 0
-    window = _window_of(points[index - step])
     with _solution() as solution:
         while index in missed and lost < MOST_LOST_FRAMES and not (points[index, :, 2] > 0).any():
-            frame = cv2.imdecode(missed[index], cv2.IMREAD_COLOR)
+            frame = np.asarray(cv2.imdecode(missed[index], cv2.IMREAD_COLOR))
             left, top, side = window
             matrix = np.array(
                 [
@@ -166,17 +208,3 @@ def _solution() -> Iterator[Any]:
         min_detection_confidence=0.5, min_tracking_confidence=0.5,
     ) as solution:  # fmt: skip
         yield solution
-
-
-@contextlib.contextmanager
-def _quiet_native_logs() -> Iterator[None]:
-    """Silence the native libraries, which write lines about themselves to standard error."""
-    saved = os.dup(2)
-    null = os.open(Path(os.devnull), os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

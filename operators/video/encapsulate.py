@@ -39,8 +39,9 @@ _BASIC_OFFSET_TABLE = b"\xfe\xff\x00\xe0\x00\x00\x00\x00"
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
 _DELIMITER_TAG = b"\xfe\xff\xdd\xe0"
 _LARGEST_FRAGMENT = 2**32 - 2
-_MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"udta", b"moof", b"mfra", b"uuid",
-                        b"meta", b"sidx", b"styp", b"emsg", b"prft", b"pdin"})  # fmt: skip
+_MP4_BOXES = frozenset(
+    b"ftyp moov mdat free skip wide udta moof mfra uuid meta sidx styp emsg prft pdin".split()
+)
 
 
 class Codec(StrEnum):
@@ -88,7 +89,9 @@ class StreamFacts:
 def transfer_syntax(facts: StreamFacts) -> UID | None:
     """The transfer syntax whose level holds the stream (ITU-T H.264 table A-1), or None.
 
-    >>> facts = StreamFacts(codec=Codec.H264, columns=1920, rows=1080, frames=1, frame_rate=Fraction(30), byte_count=9)
+    >>> facts = StreamFacts(
+    ...     codec=Codec.H264, columns=1920, rows=1080, frames=1, frame_rate=Fraction(30), byte_count=9
+    ... )
     >>> transfer_syntax(facts).name
     'MPEG-4 AVC/H.264 High Profile / Level 4.1'
     """
@@ -107,7 +110,7 @@ def transfer_syntax(facts: StreamFacts) -> UID | None:
 
 
 def encapsulated(stream: bytes) -> bytes:
-    """The value of Pixel Data: an empty offset table and one fragment (PS3.5 8.2.5, A.4.5).
+    r"""The value of Pixel Data: an empty offset table and one fragment (PS3.5 8.2.5, A.4.5).
 
     Args:
         stream: The whole bit stream with its container.
@@ -116,7 +119,7 @@ def encapsulated(stream: bytes) -> bytes:
         ValueError: The stream is empty or too long for one fragment.
 
     >>> encapsulated(b"abc")[8:]
-    b'\\xfe\\xff\\x00\\xe0\\x04\\x00\\x00\\x00abc\\x00'
+    b'\xfe\xff\x00\xe0\x04\x00\x00\x00abc\x00'
     """
     if not stream:
         raise ValueError("the video stream is empty")
@@ -127,15 +130,15 @@ def encapsulated(stream: bytes) -> bytes:
 
 
 def stream_of(pixel_data: bytes) -> bytes:
-    """The bit stream in a value of Pixel Data, of one or many fragments, without padding.
+    r"""The bit stream in a value of Pixel Data, of one or many fragments, without padding.
 
     The byte that pads an MP4 of odd length is taken away again; MPEG-TS is never padded.
 
     Raises:
         ValueError: The value is not encapsulated, or is cut.
 
-    >>> stream_of(encapsulated(b"\\x00\\x00\\x00\\x09ftypX"))
-    b'\\x00\\x00\\x00\\tftypX'
+    >>> stream_of(encapsulated(b"\x00\x00\x00\x09ftypX"))
+    b'\x00\x00\x00\tftypX'
     """
     stream = b"".join(_fragments(memoryview(pixel_data)))
     length = mp4_length(stream)
@@ -158,9 +161,9 @@ def _fragments(value: memoryview) -> Iterator[memoryview]:
 
 
 def mp4_length(stream: bytes) -> int | None:
-    """Bytes that the top-level boxes of an MP4 (ISO 14496-12 4.2) take; None when it is none.
+    r"""Bytes that the top-level boxes of an MP4 (ISO 14496-12 4.2) take; None when it is none.
 
-    >>> mp4_length(b"\\x00\\x00\\x00\\x08ftyp" + b"\\x00"), mp4_length(b"\\x47" + bytes(187))
+    >>> mp4_length(b"\x00\x00\x00\x08ftyp" + b"\x00"), mp4_length(b"\x47" + bytes(187))
     (8, None)
     """
     at = 0

@@ -80,12 +80,12 @@ def decoded(stream: bytes) -> Iterator[NDArray[np.uint8]]:
     """
     count = 0
     try:
-        with av.open(io.BytesIO(stream)) as container:
+        with av.open(io.BytesIO(stream), "r") as container:
             if not container.streams.video:
                 raise Refused("the stream holds no video", attribute="PixelData")
             for frame in container.decode(video=0):
                 count += 1
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     except FFmpegError as error:
         raise Refused(f"the video cannot be decoded after frame {count}", attribute="PixelData") from error
     if not count:

@@ -1,0 +1,189 @@
+"""Evaluation of a bundle on case folders, patient-wise, with bootstrap intervals.
+
+Every case goes the way that the app goes, from the video to the score, refusals included. For
+phantoms the folder should hold hospital B: seeds from 100000 on and ``--shift``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from rich.console import Console
+from rich.progress import track as progress_of
+
+from apps.gait_ataxia import app
+from apps.gait_ataxia.cases import case_folders
+from apps.gait_ataxia.findings import Findings
+from operators.bundle import bundle_digest
+from operators.errors import Refused
+from operators.evaluate import Evaluation
+from operators.evaluate.bootstrap import Columns, bootstrap, determination, mean_of
+from operators.job import AnalysisJob
+
+MISSING = float("nan")
+
+
+def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
+    """The metrics of the outside interface over the cases of a folder, the baseline's beside them.
+
+    ``mae``, ``r2`` and ``icc`` compare the estimated SARA total with the true one; ``ridge_*`` the
+    ridge regression on gait parameters. ``coverage`` is the share of patients in their interval.
+    Where the truth is there: ``cadence_error`` (steps per minute) and ``stride_time_error``
+    (percent) are medians of absolute errors, ``joint_error`` the median distance of a point from
+    its joint in percent of the body's height. A refused case counts in ``refused`` only.
+
+    Raises:
+        ValueError: The folder holds no case.
+        BrokenBundle: The bundle cannot be used.
+    """
+    rows: list[dict[str, float]] = []
+    patients, notes = [], []
+    folders = case_folders(data)
+    for folder in progress_of(folders, description="evaluating patients", console=Console(stderr=True)):
+        truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+        video = next(iter(sorted((folder / "dicom").rglob("*.dcm"))))
+        patients.append(str(dcmread(video, stop_before_pixels=True).PatientID))
+        if truth.get("hospital") == "A":
+            notes.append(f"{folder.name} is of the hospital that training patients come from")
+        try:
+            rows.append({"refused": 0.0, **compared(analysed(video, bundle, device), truth)})
+        except Refused as refused:
+            notes.append(f"{folder.name} was refused: {refused.reason}")
+            rows.append({"refused": 1.0})
+    names = sorted(set().union(*rows) | {"sara", "found", "ridge"})
+    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in names}
+    metrics = {
+        name: bootstrap(columns, statistic, patient_ids=patients)
+        for name, statistic in statistics(names).items()
+    }
+    return Evaluation(
+        app="gait_ataxia",
+        n=len(set(patients)),
+        model_digest=bundle_digest(bundle),
+        metrics=metrics,
+        notes=tuple(notes),
+    )
+
+
+def statistics(names: list[str]) -> dict[str, Callable[[Columns], float]]:
+    """Name of a metric to what computes it of the columns that are there."""
+    out: dict[str, Callable[[Columns], float]] = {
+        "mae": mean_absolute("sara", "found"),
+        "r2": determination("sara", "found"),
+        "icc": agreement("sara", "found"),
+        "ridge_mae": mean_absolute("sara", "ridge"),
+        "ridge_r2": determination("sara", "ridge"),
+        "ridge_icc": agreement("sara", "ridge"),
+        "coverage": mean_of("covered"),
+        "refused": mean_of("refused"),
+    }
+    for name in ("cadence_error", "stride_time_error", "joint_error"):
+        if name in names:
+            out[name] = median_of(name)
+    out["tracked"] = mean_of("tracked")
+    return {
+        name: statistic
+        for name, statistic in out.items()
+        if name not in {"coverage", "tracked"} or "covered" in names
+    }
+
+
+def analysed(video: Path, bundle: Path, device: str) -> Findings:
+    """What the app finds in a video.
+
+    Raises:
+        Refused: As the app refuses.
+    """
+    job = AnalysisJob(
+        app="gait_ataxia",
+        app_dir=Path(__file__).parent,
+        bundle_dir=bundle,
+        inputs={"walk": [video]},
+        input_digest="",
+        output_dir=Path(),
+        device=device,
+    )
+    opened = app.decode(job)
+    scene = app.see_people(opened)
+    pose = app.find_points(job, opened, scene)
+    return app.analyse(job, opened, scene, app.track(opened, scene, pose))
+
+
+def compared(found: Findings, truth: dict[str, Any]) -> dict[str, float]:
+    """What one patient contributes, by column; absent where the case has no truth for it."""
+    estimate, sara = found.estimate, float(truth["sara_total"])
+    row = {
+        "sara": sara,
+        "found": estimate.sara,
+        "ridge": MISSING if estimate.ridge is None else estimate.ridge,
+        "covered": float(estimate.low <= sara <= estimate.high),
+        "tracked": found.tracked_share,
+    }
+    gait = truth.get("gait")
+    if gait:
+        values = found.parameters.values
+        row["cadence_error"] = abs(values["cadence_per_min"] - gait["cadence_per_min"])
+        row["stride_time_error"] = 100 * abs(values["stride_time_s"] / gait["stride_time_s"] - 1)
+    if "joints_px" in truth:
+        row["joint_error"] = joint_error_percent(found, np.array(truth["joints_px"]))
+    return row
+
+
+def joint_error_percent(found: Findings, joints_px: NDArray[np.float64]) -> float:
+    """Median distance of points from their joints in percent of the body's height in the picture."""
+    frames = min(len(joints_px), len(found.pose.points))
+    true, points = joints_px[:frames], found.pose.points[:frames]
+    height = true[..., 1].max(axis=1) - true[..., 1].min(axis=1)
+    distance = np.linalg.norm(points[..., :2] - true, axis=2) / height[:, None]
+    return float(100 * np.median(distance[points[..., 2] > 0]))
+
+
+def mean_absolute(truth: str, estimate: str) -> Callable[[Columns], float]:
+    """The mean absolute error of the patients with both values."""
+
+    def statistic(rows: Columns) -> float:
+        error = np.abs(rows[estimate] - rows[truth])
+        known = error[np.isfinite(error)]
+        return float(known.mean()) if known.size else MISSING
+
+    return statistic
+
+
+def median_of(name: str) -> Callable[[Columns], float]:
+    """The median of a column, rows without a value left out."""
+
+    def statistic(rows: Columns) -> float:
+        known = rows[name][np.isfinite(rows[name])]
+        return float(np.median(known)) if known.size else MISSING
+
+    return statistic
+
+
+def agreement(truth: str, estimate: str) -> Callable[[Columns], float]:
+    """ICC(2,1): absolute agreement of two raters, two-way random effects (Shrout and Fleiss).
+
+    >>> agreement("t", "e")({"t": np.array([1.0, 2.0, 3.0]), "e": np.array([1.0, 2.0, 3.0])})
+    1.0
+    """
+
+    def statistic(rows: Columns) -> float:
+        known = np.isfinite(rows[truth]) & np.isfinite(rows[estimate])
+        ratings = np.stack([rows[truth][known], rows[estimate][known]], axis=1)
+        n, k = ratings.shape
+        if n < 3:
+            return MISSING
+        grand = ratings.mean()
+        between_rows = k * ((ratings.mean(axis=1) - grand) ** 2).sum() / (n - 1)
+        between_raters = n * ((ratings.mean(axis=0) - grand) ** 2).sum() / (k - 1)
+        total = ((ratings - grand) ** 2).sum()
+        error = (total - between_rows * (n - 1) - between_raters * (k - 1)) / ((n - 1) * (k - 1))
+        bottom = between_rows + (k - 1) * error + k * (between_raters - error) / n
+        return float((between_rows - error) / bottom) if bottom > 0 else MISSING
+
+    return statistic
