@@ -190,8 +190,9 @@ def background(rng: np.random.Generator, camera: Camera, studio: Studio) -> NDAr
     rows, columns = camera.rows, camera.columns
     picture = np.zeros((rows, columns, 3), np.float32)
     horizon = _horizon(camera, far_m=60.0 if is_outdoors else 14.0 + 6 * rng.random())
-    upper = _colour(rng, (150, 225), 25) if not is_outdoors else [*_colour(rng, (150, 235), 10), -25, 0, 20]
-    lower = _colour(rng, (90, 185), 25) if not is_outdoors else [*_colour(rng, (80, 150), 20), 0, 15, -15]
+    sky, grass = np.array([-25, 0, 20]), np.array([0, 15, -15])
+    upper = _colour(rng, (150, 225), 25) if not is_outdoors else _colour(rng, (150, 235), 10) + sky
+    lower = _colour(rng, (90, 185), 25) if not is_outdoors else _colour(rng, (80, 150), 20) + grass
     y = np.arange(rows, dtype=np.float32)[:, None, None]
     above = np.clip((horizon - y) / 4 + 0.5, 0, 1)
     gradient = 1 + 0.15 * (y / rows - 0.5)
@@ -411,10 +412,11 @@ def _head_parts(px: Array, depth: Array, scale: Array, h: float, look: Look, fac
 
     def blob(dx: float, dy: float, r: float, colour: Array, near: float, stretch: float = 0.0) -> _Part:
         middle = centre + np.array([dx, dy]) * zoom * h
-        ends = np.stack([middle - [0, stretch * zoom * h], [*middle, 0, stretch * zoom * h]])
+        reach = np.array([0, stretch * zoom * h])
+        ends = np.stack([middle - reach, middle + reach])
         return _Part(ends_px=ends, radii_px=(r * h * zoom, r * h * zoom), colour=colour, depth=at - near)
 
-    fx, _fy = facing[0], facing[1]
+    fx = float(facing[0])
     is_away = facing[2] > 0.5
     parts = [
         blob(-0.016 * fx, -0.020, 0.0565, look.hair, 0.03 if is_away else 0.0, 0.006),

@@ -157,7 +157,7 @@ def windows(patches: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Stretches of at most `LONGEST` tokens that cover a walk, half overlapping."""
     if len(patches) <= LONGEST:
         return [patches]
-    starts = [*list(range(0, len(patches) - LONGEST, LONGEST // 2)), len(patches) - LONGEST]
+    starts = [*range(0, len(patches) - LONGEST, LONGEST // 2), len(patches) - LONGEST]
     return [patches[start : start + LONGEST] for start in starts]
 
 

@@ -79,7 +79,7 @@ class Track:
         """x, y and size at a later frame, at the velocity of the last detections."""
         last = self.places[-1]
         if len(self.detections) < 2:
-            return last
+            return np.asarray(last)
         velocity = (last - self.places[-2]) / max(self.frames[-1] - self.frames[-2], 1)
         velocity[2] = 0
         return np.asarray(last + velocity * min(frame - self.frames[-1], 15))
