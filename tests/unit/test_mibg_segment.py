@@ -17,7 +17,7 @@ from apps.mibg_spect.phantom import FIRST_HOSPITAL_B_SEED, Hospital, generate, s
 from apps.mibg_spect.prepare import CUBE, GriddedVolume, cube_around, network_input
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED
 from apps.mibg_spect.segment import segment
-from apps.mibg_spect.train import train
+from apps.mibg_spect.train import train, training_kind
 from operators.errors import Refused
 from operators.evaluate.overlap import dice
 from operators.geometry import VolumeGeometry
@@ -136,7 +136,8 @@ def test_a_few_steps_of_training_make_a_bundle_that_can_be_evaluated(tmp_path: P
     train(data, bundle, steps=2, synthetic=1, cache=tmp_path / "cache", device="cpu")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     assert metadata["training"]["cases"] == 1
-    assert "synthetic" in metadata["data_source"]
+    assert metadata["training"]["kind"] == "synthetic"
+    assert metadata["training"]["steps_taken"] == {"organs": 2, "heart": 2}
     evaluation = evaluate(data, bundle=bundle, device="cpu")
     assert evaluation.n == 1
     assert set(evaluation.metrics) == {
@@ -148,6 +149,13 @@ def test_a_few_steps_of_training_make_a_bundle_that_can_be_evaluated(tmp_path: P
         "hmr_mae",
     }
     assert evaluation.notes, "a case of the training hospital is named"
+
+
+def test_a_model_trained_on_patients_does_not_call_itself_synthetic(tmp_path: Path) -> None:
+    for name, truth in (("a", {"kind": "synthetic phantom"}), ("b", {"site": "Kanazawa"}), ("c", {})):
+        (tmp_path / name / "dicom").mkdir(parents=True)
+        (tmp_path / name / "truth.json").write_text(json.dumps(truth))
+    assert training_kind(tmp_path) == "Kanazawa"
 
 
 def test_training_without_cases_says_what_a_case_is(tmp_path: Path) -> None:
