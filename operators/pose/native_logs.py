@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 
 
@@ -14,7 +15,10 @@ def quiet_native_logs() -> Iterator[None]:
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
-        yield
+        with warnings.catch_warnings():
+            # MediaPipe 0.10.21 asks protobuf 6 in the way of protobuf 4
+            warnings.filterwarnings("ignore", message=r"label\(\) is deprecated", category=DeprecationWarning)
+            yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)

@@ -14,8 +14,8 @@ from operators.pose.people import Detection, Track, linked, person_detector, wal
 
 LOOKS_PER_S = 5.0
 FLOW_WIDTH_PX = 640
-LEAST_FEATURES = 25
-LEAST_CELLS = 8
+LEAST_FEATURES = 20
+LEAST_CELLS = 6
 """Places of the picture, 80 pixels wide, over which what is followed is spread: no single person is."""
 LONG_THERE = 10
 """Looks in which a person was seen to count as being there."""
@@ -23,6 +23,8 @@ LARGEST_MOVE = 0.02
 """Of the picture's width: a camera whose picture moves by more than this over the clip moves."""
 STILL_PX = 0.15
 """Less than this between two looks is noise, at `FLOW_WIDTH_PX`."""
+STILL_SHARE = 0.3
+"""Where so many of the points stand still, what moves is not the camera."""
 TOGETHER_S = 1.0
 """People who walk at the same time for longer than this are several."""
 
@@ -136,7 +138,7 @@ def _background_step(
     for person in people:
         centre = (int(person.x * zoom), int(person.y * zoom))
         cv2.circle(mask, centre, int(1.15 * person.size * zoom), 0, -1)
-    corners = cv2.goodFeaturesToTrack(before, 200, 0.02, 8, mask=mask)
+    corners = cv2.goodFeaturesToTrack(before, 200, 0.01, 8, mask=mask)
     if corners is None or len(corners) < LEAST_FEATURES:
         return None
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
@@ -145,7 +147,10 @@ def _background_step(
     good = status.ravel() == 1
     if good.sum() < LEAST_FEATURES or _cells(corners[good].reshape(-1, 2)) < LEAST_CELLS:
         return None
-    return np.asarray(np.median((moved - corners)[good].reshape(-1, 2), axis=0), dtype=np.float64)
+    steps = (moved - corners)[good].reshape(-1, 2)
+    if float(np.mean(np.linalg.norm(steps, axis=1) < STILL_PX)) > STILL_SHARE:
+        return np.zeros(2)
+    return np.asarray(np.median(steps, axis=0), dtype=np.float64)
 
 
 def _cells(points: NDArray[np.float64]) -> int:
