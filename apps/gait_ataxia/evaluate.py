@@ -20,11 +20,11 @@ from rich.progress import track as progress_of
 from apps.gait_ataxia import app
 from apps.gait_ataxia.cases import case_folders
 from apps.gait_ataxia.findings import Findings
-from operators.bundle import bundle_digest
 from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, determination, mean_of
 from operators.job import AnalysisJob
+from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
 

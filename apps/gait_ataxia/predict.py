@@ -25,8 +25,9 @@ from apps.gait_ataxia.network import (
     size_of,
     windows,
 )
-from operators.bundle import bundle_digest, choose_device, inference_settings
+from operators.bundle import choose_device, inference_settings
 from operators.errors import BrokenBundle
+from operators.select.digests import bundle_digest
 
 UNUSUAL = 3.0
 """Standard deviations beyond which a parameter is unlike the training walks."""

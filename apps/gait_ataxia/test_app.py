@@ -22,10 +22,10 @@ from pydicom.dataset import Dataset
 
 from apps.gait_ataxia import app as gait
 from apps.gait_ataxia.phantom import generate, header_of, simulate
-from operators.bundle import bundle_digest
 from operators.errors import Refused
 from operators.job import AnalysisJob
 from operators.package import job_of_folder
+from operators.select.digests import bundle_digest
 from operators.select.manifest import load_manifest
 from operators.video.encapsulate import acquisition_context, put_video
 from operators.video.read_frames import decoded, read_video

@@ -122,11 +122,12 @@ def _fill_gaps(
 ) -> None:
     """Look again at frames without points: each gap backwards from its end, then forwards from its start."""
     if walker is not None and _share_seen(points, walker) < LEAST_SEEN:
-        points[walker.frames[0] : walker.frames[-1] + 1] = 0
-        middle = max(walker.detections[1:-1], key=lambda d: d.score)
-        window = (middle.x - 1.2 * middle.size, middle.y - 1.2 * middle.size, 2.4 * middle.size)
-        _follow(points, missed, middle.frame, 1, window)
-        _follow(points, missed, middle.frame - 1, -1, window)
+        in_gaps = [d for d in walker.detections if d.frame in missed]
+        best = max(in_gaps, key=lambda d: d.score, default=None)
+        if best is not None:
+            window = (best.x - 1.2 * best.size, best.y - 1.2 * best.size, 2.4 * best.size)
+            _follow(points, missed, best.frame, 1, window)
+            _follow(points, missed, best.frame - 1, -1, window)
     for step in (-1, 1):
         empty = np.asarray(~(points[..., 2] > 0).any(axis=1), dtype=np.bool_)
         starts = [

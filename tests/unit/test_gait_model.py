@@ -19,9 +19,10 @@ from apps.gait_ataxia.parameters import NAMES
 from apps.gait_ataxia.phantom import case_truth, simulate
 from apps.gait_ataxia.predict import load_cohort, load_ensemble
 from apps.gait_ataxia.samples import error_bank, seen_sample
-from operators.bundle import bundle_digest, load_metadata
+from operators.bundle import load_metadata
 from operators.errors import BrokenBundle
 from operators.pose.body25 import PoseSeries
+from operators.select.digests import bundle_digest
 
 
 def _clip(seed: int) -> Clip:
