@@ -200,9 +200,9 @@ def _cleaned(
 def _heart_may_be(lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The box around the lungs, further down: no heart lies outside."""
     allowed = np.zeros((CUBE,) * 3, dtype=np.bool_)
-    low, high = ((int(f(a)) for a in np.nonzero(lungs)) for f in (np.min, np.max))
-    z0, y0, x0 = low
-    z1, y1, x1 = high
+    places = np.nonzero(lungs)
+    z0, y0, x0 = (int(axis.min()) for axis in places)
+    z1, y1, x1 = (int(axis.max()) for axis in places)
     margin = round(BESIDE_LUNGS_MM / SPACING_MM)
     allowed[max(z0 - margin, 0) : z1 + 1, max(y0 - margin // 2, 0) : y1 + 1, x0 : x1 + 1] = True
     return allowed
