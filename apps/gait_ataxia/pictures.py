@@ -28,7 +28,7 @@ ANGLES = {
         "R": (Joint.R_KNEE, Joint.R_ANKLE, Joint.R_BIG_TOE),
     },
 }
-STRAIGHT_DEG = {"Hip": 180.0, "Knee": 180.0, "Ankle": 110.0}
+STRAIGHT_DEG = {"Knee": 180.0, "Ankle": 110.0}
 FIGURES = 9
 """Stick figures in the picture of footfalls."""
 
@@ -54,6 +54,17 @@ def angle_deg(points: NDArray[np.float64], joints: tuple[Joint, Joint, Joint]) -
     return np.asarray(np.degrees(np.arccos(np.clip(cos, -1, 1))))
 
 
+def hip_deg(points: NDArray[np.float64], joints: tuple[Joint, Joint, Joint]) -> NDArray[np.float64]:
+    """``(sample,)`` thigh against trunk in the plane of the picture, degrees, positive to the right.
+
+    A walk from the side goes to the right, so that is flexion; behind the trunk it is negative.
+    """
+    neck, hip, knee = joints
+    trunk, thigh = points[:, Joint.MID_HIP] - points[:, neck], points[:, knee] - points[:, hip]
+    turn = np.arctan2(thigh[:, 0], thigh[:, 1]) - np.arctan2(trunk[:, 0], trunk[:, 1])
+    return np.asarray(np.degrees(np.arctan2(np.sin(turn), np.cos(turn))))
+
+
 def _plain(axes: Axes, title: str) -> None:
     axes.set_facecolor(BACKGROUND)
     axes.set_title(title, color=PALE, fontsize=11, loc="left")
@@ -76,7 +87,11 @@ def _angles(findings: Findings, statement: str) -> Picture:
         axes = figure.add_subplot(3, 1, row)
         _plain(axes, f"{name} flexion in the plane of the picture, degrees")
         for side, colour in COLOURS.items():
-            angle = STRAIGHT_DEG[name] - angle_deg(walk.points, sides[side_in_walk(findings, side)])
+            joints = sides[side_in_walk(findings, side)]
+            if name == "Hip":
+                angle = hip_deg(walk.points, joints)
+            else:
+                angle = STRAIGHT_DEG[name] - angle_deg(walk.points, joints)
             axes.plot(walk.time_s, angle, color=colour, linewidth=1.4, label=SIDES[side])
         _mark_strikes(axes, findings)
         if row == 1:

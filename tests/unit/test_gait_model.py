@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -164,3 +165,18 @@ def test_a_bank_of_errors_needs_joints(clips):
         truth={"sara_total": 3.0, "sara_items": {"gait": 1}},
     )
     assert error_bank([without]) == []
+
+
+def test_shuffled_scores_cannot_be_learned(clips):
+    samples = [sample for sample in map(seen_sample, [*clips, *map(_clip, range(740, 790))]) if sample]
+    folds = np.array([training.fold_of(sample.patient, 0) for sample in samples])
+    true = np.array([sample.sara for sample in samples])
+    shuffled = np.random.default_rng(1).permutation(true)
+    r2 = {}
+    for name, scores in (("true", true), ("shuffled", shuffled)):
+        relabelled = [dataclasses.replace(s, sara=float(y)) for s, y in zip(samples, scores, strict=True)]
+        _, found = training._baseline(relabelled, folds)
+        known = np.isfinite(found)
+        r2[name] = 1 - ((found - scores)[known] ** 2).mean() / scores[known].var()
+    assert r2["true"] > 0.35
+    assert r2["shuffled"] < 0.15
