@@ -24,11 +24,11 @@ from pydicom.dataset import Dataset
 
 from apps.gait_ataxia import gate, results
 from apps.gait_ataxia.cases import estimator
-from apps.gait_ataxia.features import features_of
+from apps.gait_ataxia.features import features_of, walking
 from apps.gait_ataxia.findings import KEY_POINTS_FILE, Findings
 from apps.gait_ataxia.overlay import overlay_video
 from apps.gait_ataxia.predict import load_cohort, load_ensemble
-from apps.gait_ataxia.signals import Walk, as_walk
+from apps.gait_ataxia.signals import Walk
 from operators.bundle import load_metadata
 from operators.encode.encode_key_images import EncodeKeyImages
 from operators.encode.encode_pdf import EncodedPdf, EncodePdf
@@ -107,7 +107,7 @@ def track(video: Video, scene: Scene, pose: PoseSeries) -> Tracked:
     """
     share = gate.tracked_share(pose, scene)
     gate.check_tracking(share)
-    walk = as_walk(pose, view_of(video.header))
+    walk = walking(pose, view_of(video.header))
     if walk is None:
         raise Refused("nobody walks in the video", attribute="PixelData")
     return Tracked(pose, walk, share)

@@ -27,6 +27,10 @@ SWING_SHARE = 0.30
 """A foot swings while it is faster than this share of the swing's peak."""
 HYSTERESIS = 0.30
 SHORTEST_STEP_S = 0.22
+PAUSE_S = 2.0
+"""A longer time without a step is standing."""
+LEAST_CUT_S = 0.8
+"""What is shorter than this before the first step or after the last is left as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,6 +100,26 @@ def find_events(walk: Walk) -> Events:
         leading=tuple(leading),
         supports_s=np.array(supports),
     )
+
+
+def walking_part(walk: Walk, events: Events) -> Walk:
+    """The walk without the time in which the person stands before, after or in between.
+
+    Args:
+        walk: The whole stretch.
+        events: Of the whole stretch.
+    """
+    times = events.crossings
+    if times.size < 3:
+        return walk
+    step = float(np.median(np.diff(times)))
+    runs = np.split(np.arange(times.size), np.flatnonzero(np.diff(times) > max(PAUSE_S, 2.5 * step)) + 1)
+    longest = max(runs, key=len)
+    begin = times[longest[0]] - walk.start_s - 1.2 * step
+    end = times[longest[-1]] - walk.start_s + 1.2 * step
+    first = int(begin * RATE_HZ) if begin > LEAST_CUT_S else 0
+    last = int(end * RATE_HZ) if end < walk.duration_s - LEAST_CUT_S else len(walk.points)
+    return walk if first == 0 and last == len(walk.points) else walk.part(first, last)
 
 
 def _swings(difference: NDArray[np.float64]) -> list[tuple[str, int]]:

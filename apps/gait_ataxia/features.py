@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.gait_ataxia.events import Events, find_events
+from apps.gait_ataxia.events import Events, find_events, walking_part
 from apps.gait_ataxia.parameters import GaitParameters, measure
-from apps.gait_ataxia.signals import RATE_HZ, Walk
-from operators.pose.body25 import MIRRORED, Joint
+from apps.gait_ataxia.signals import RATE_HZ, Walk, as_walk
+from operators.pose.body25 import MIRRORED, Joint, PoseSeries
 
 COUNT = 129
 _SPEED_UNIT = 4.0
@@ -49,11 +49,21 @@ class Features:
 
 
 def features_of(walk: Walk) -> tuple[Features, Events, GaitParameters]:
-    """Features of a walk, with the events and parameters found on the way."""
+    """Features of a walk, with the events and parameters found on the way.
+
+    Args:
+        walk: Without standing, as `walking` gives it.
+    """
     events = find_events(walk)
     parameters = measure(walk, events)
     vector = parameters.vector.astype(np.float32)
     return Features(sequence=_sequence(walk), vector=vector, view=walk.view), events, parameters
+
+
+def walking(pose: PoseSeries, view: str | None) -> Walk | None:
+    """The walk in a series of points, standing cut off; None when nobody is tracked for a second."""
+    stretch = as_walk(pose, view)
+    return None if stretch is None else walking_part(stretch, find_events(stretch))
 
 
 def _sequence(walk: Walk) -> NDArray[np.float32]:

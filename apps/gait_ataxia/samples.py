@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from apps.gait_ataxia.cases import Clip
-from apps.gait_ataxia.features import Features, features_of
+from apps.gait_ataxia.features import Features, features_of, walking
 from apps.gait_ataxia.phantom import Hospital, simulate
 from apps.gait_ataxia.pose_noise import Errors, errors_of, with_errors
-from apps.gait_ataxia.signals import as_walk
 from operators.phantom.identity import generator
 from operators.pose.body25 import PoseSeries
 
@@ -99,7 +98,7 @@ def simulated_samples(count: int, bank: list[Errors], seed: int) -> Iterator[Sam
 
 
 def _features(pose: PoseSeries, view: str | None) -> Features | None:
-    walk = as_walk(pose, view)
+    walk = walking(pose, view)
     if walk is None:
         return None
     features, _, parameters = features_of(walk)

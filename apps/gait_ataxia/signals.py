@@ -6,7 +6,7 @@ left and right of the body exchanged, and exchanged back in what is reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,17 @@ class Walk:
     def time_s(self) -> NDArray[np.float64]:
         """Times of the samples in the video."""
         return np.asarray(self.start_s + np.arange(len(self.points)) / RATE_HZ)
+
+    def part(self, first: int, last: int) -> Walk:
+        """The samples from ``first`` up to, but without, ``last``, with a scale of their own."""
+        points = self.points[first:last]
+        return replace(
+            self,
+            points=points,
+            confidence=self.confidence[first:last],
+            scale=_scale(points),
+            start_s=self.start_s + first / RATE_HZ,
+        )
 
     @property
     def normalised(self) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from apps.gait_ataxia.events import find_events
-from apps.gait_ataxia.features import COUNT, features_of
+from apps.gait_ataxia.features import COUNT, features_of, walking
 from apps.gait_ataxia.parameters import NAMES
 from apps.gait_ataxia.phantom import Case, Hospital, simulate
 from apps.gait_ataxia.pose_noise import errors_of, with_errors
@@ -165,3 +165,26 @@ def test_the_errors_of_a_clip_make_another_walk_look_estimated():
     error = np.linalg.norm(pose.points[..., :2] - other.joints_px, axis=2)
     height = np.ptp(other.joints_px[..., 1], axis=1).mean()
     assert 0.006 < np.median(error) / height < 0.03
+
+
+@pytest.mark.parametrize("view", ["frontal", "sagittal"])
+def test_standing_before_and_after_a_walk_is_cut_off(view):
+    pose = _seen(simulate(590, view=view))
+    before, after = (np.repeat(pose.points[[row]], 120, axis=0) for row in (0, -1))
+    noise = np.random.default_rng(0).normal(0, 0.4, (120, 25, 3)) * [1, 1, 0]
+    longer = PoseSeries(
+        points=np.concatenate([before + noise, pose.points, after + noise]).astype(np.float32),
+        frame_rate=pose.frame_rate, columns=pose.columns, rows=pose.rows, estimator="test",
+    )  # fmt: skip
+    alone, cut = walking(pose, view), walking(longer, view)
+    assert abs(cut.duration_s - alone.duration_s) < 2.5
+    one, two = (features_of(walk)[2].values for walk in (alone, cut))
+    assert one["cadence_per_min"] == pytest.approx(two["cadence_per_min"], abs=3)
+
+
+def test_a_phantoms_walk_is_hardly_cut():
+    shares = []
+    for seed in range(600, 630):
+        pose = _seen(simulate(seed))
+        shares.append(walking(pose, None).duration_s / as_walk(pose).duration_s)
+    assert np.mean(np.array(shares) < 0.85) < 0.1
