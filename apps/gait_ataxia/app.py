@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from apps.gait_ataxia import gate, results
@@ -65,12 +64,7 @@ def decode(job: AnalysisJob) -> Video:
     """
     paths = job.inputs["walk"]
     if len(paths) > 1:
-        numbered = sorted(
-            paths, key=lambda path: int(dcmread(path, stop_before_pixels=True).get("InstanceNumber") or 0)
-        )
-        raise Refused(
-            f"the series holds {len(numbered)} videos, one walk is needed", attribute="InstanceNumber"
-        )
+        raise Refused(f"the series holds {len(paths)} videos, one walk is needed", attribute="InstanceNumber")
     return read_video(paths[0])
 
 

@@ -19,7 +19,7 @@ from operators.errors import Refused
 from operators.phantom.identity import generator
 from operators.pose.estimate import MediaPipePose
 from operators.pose.openpose import read_openpose
-from operators.pose.people import tiles
+from operators.pose.people import Detection, Track, linked, tiles, walking_span
 from operators.pose.scene import look
 
 
@@ -155,3 +155,38 @@ def test_a_file_that_is_not_openposes_is_refused(tmp_path):
         read_openpose(tmp_path, 30.0, 1280, 720)
     with pytest.raises(Refused, match="no OpenPose points"):
         read_openpose(tmp_path / "nowhere", 30.0, 1280, 720)
+
+
+def _track(x, y, size, *, seconds: float = 6.0) -> Track:
+    """Detections five times a second of a video of 30 frames per second."""
+    frames = range(0, int(seconds * 30), 6)
+    return Track(
+        detections=[
+            Detection(frame=f, x=float(x(f / 30)), y=float(y(f / 30)), size=float(size(f / 30)), score=0.9)
+            for f in frames
+        ]
+    )
+
+
+def test_one_who_crosses_comes_or_goes_walks():
+    level, same = (lambda _t: 400.0), (lambda _t: 150.0)
+    crossing = _track(lambda t: 100 + 150 * t, level, same)
+    coming = _track(lambda _t: 600.0, lambda t: 300 + 10 * t, lambda t: 100 * np.exp(0.08 * t))
+    going = _track(lambda _t: 600.0, lambda t: 400 - 10 * t, lambda t: 200 * np.exp(-0.08 * t))
+    assert all(walking_span(track, 30.0) is not None for track in (crossing, coming, going))
+
+
+def test_one_who_stands_jumps_or_runs_by_does_not_walk():
+    level, same = (lambda _t: 400.0), (lambda _t: 150.0)
+    standing = _track(lambda t: 600 + 4 * np.sin(t), level, same)
+    jumping = _track(lambda t: 600 + 90 * t, lambda t: 400 + 90 * np.sin(5 * t), same)
+    running_by = _track(lambda t: 100 + 900 * t, level, same, seconds=1.4)
+    assert all(walking_span(track, 30.0) is None for track in (standing, jumping, running_by))
+
+
+def test_two_people_who_pass_each_other_stay_two_tracks():
+    one = _track(lambda t: 100 + 150 * t, lambda _t: 400.0, lambda _t: 100.0).detections
+    two = _track(lambda t: 1000 - 150 * t, lambda _t: 520.0, lambda _t: 100.0).detections
+    tracks = linked(sorted([*one, *two], key=lambda d: d.frame), 30.0)
+    assert len(tracks) == 2
+    assert sorted(len(track.detections) for track in tracks) == [30, 30]
