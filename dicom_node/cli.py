@@ -231,9 +231,7 @@ def retry(job: str, config_path: Path) -> None:
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--shift", is_flag=True, help='Draw from "hospital B", which no training has seen.')
 @APPS
-def phantom(
-    app: str, seed: int, count: int, output: Path, shift: bool, app_roots: tuple[Path, ...]
-) -> None:
+def phantom(app: str, seed: int, count: int, output: Path, shift: bool, app_roots: tuple[Path, ...]) -> None:
     """Make phantom cases of APP: DICOM, truth.json and truth.nii.gz in a folder per case."""
     arguments = [app, "--seed", str(seed), "--count", str(count), "--output", str(output)]
     _app_command("phantom", app, [*arguments, *(["--shift"] if shift else [])], app_roots)
@@ -248,9 +246,7 @@ def phantom(
 @click.option("--seed", type=int, default=0, show_default=True)
 @APPS
 @DEVICE
-def train(
-    app: str, data: Path, output: Path, seed: int, app_roots: tuple[Path, ...], device: str
-) -> None:
+def train(app: str, data: Path, output: Path, seed: int, app_roots: tuple[Path, ...], device: str) -> None:
     """Train APP on the cases in a folder: phantoms, or a hospital's own in the same layout."""
     arguments = [app, "--data", str(data), "--output", str(output), "--seed", str(seed), "--device", device]
     _app_command("train", app, arguments, app_roots)

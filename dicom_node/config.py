@@ -211,9 +211,7 @@ def _check_names(path: Path, config: NodeConfig) -> None:
             if wanted not in names:
                 allowed = ", ".join(names) or "none, add a [[destination]]"
                 key = f"route[{index}].destinations"
-                raise Misconfigured(
-                    f"{path}: {key} = {wanted!r}: no such destination; allowed are {allowed}"
-                )
+                raise Misconfigured(f"{path}: {key} = {wanted!r}: no such destination; allowed are {allowed}")
 
 
 def _with_absolute_paths(config: NodeConfig, base: Path) -> NodeConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -57,6 +58,8 @@ def set_up(style: Literal["text", "json"], level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("dicom_node").setLevel(level)
-    # their INFO and WARNING lines can quote data sets
+    # their warnings, and their INFO and WARNING lines, quote values of data sets
+    warnings.filterwarnings("ignore", module="pydicom")
+    warnings.filterwarnings("ignore", module="pynetdicom")
     for noisy in ("pydicom", "pynetdicom", "httpx", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

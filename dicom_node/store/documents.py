@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # outside of what the app may be used on
     FAILED = "failed"  # given up
     NOT_FOR_THIS_APP = "not_for_this_app"  # no series is an input of the app
+    NO_ROUTE = "no_route"  # the app would have taken or refused it, but the site does not use the app
 
 
 class Document(BaseModel):

@@ -31,7 +31,11 @@ OUTCOME_WORDS = {
     Outcome.REFUSED: "refused",
     Outcome.FAILED: "failed",
     Outcome.NOT_FOR_THIS_APP: "not for this app",
+    Outcome.NO_ROUTE: "not used here",
 }
+UNCOUNTED = frozenset({Outcome.NOT_FOR_THIS_APP, Outcome.NO_ROUTE})
+"""Outcomes of no interest in the sums at the top of a page."""
+
 STATE_WORDS = {
     JobState.WAITING: "waiting for another try",
     JobState.READY: "queued",
@@ -145,9 +149,7 @@ class Pages:
                 [verdict.job_id for study in found.studies for verdict in study.verdicts if verdict.job_id]
             ),
             total=found.total,
-            counts={
-                kind: counts.get(kind, 0) for kind in OUTCOME_WORDS if kind is not Outcome.NOT_FOR_THIS_APP
-            },
+            counts={kind: counts.get(kind, 0) for kind in OUTCOME_WORDS if kind not in UNCOUNTED},
             chosen=outcome,
             text=text,
             page=page,

@@ -18,6 +18,9 @@ from tests.integration.orthanc import OrthancServer
 
 MakeNode = Callable[..., NodeProcess]
 
+RESULTS = Counter(SEG=2, SR=1, OT=1, DOC=1)
+"""Series of results on the sample study, which has an early and a late volume."""
+
 
 def study_uid(study: Path) -> str:
     return str(dcmread(next(study.rglob("*.dcm"))).StudyInstanceUID)
@@ -71,12 +74,9 @@ def test_results_are_found_in_the_pacs_under_the_same_study(
     assert job["study_instance_uid"] == uid
     found = modalities_in(orthanc, uid)
     assert found["NM"] == 4
-    assert {kind: count for kind, count in found.items() if kind != "NM"} == {
-        "SEG": 1,
-        "SR": 1,
-        "OT": 1,
-        "DOC": 1,
-    }
+    assert found - Counter(NM=4) == RESULTS
+    stored = httpx.get(f"{orthanc.http_url}/statistics", timeout=30).json()["CountInstances"]
+    assert stored == 4 + len(job["results"])
     assert {result["role"] for result in job["results"]} >= {"segmentation", "report", "report_pdf"}
 
 

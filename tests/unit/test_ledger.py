@@ -16,6 +16,7 @@ from dicom_node.store.instances import StoredInstance
 from dicom_node.store.ledger import Ledger, NewJob, NewVerdict, open_ledger
 from dicom_node.store.states import JobState
 from dicom_node.store.tables import Base
+from dicom_node.store.views import Views
 
 STUDY = "1.2.3"
 
@@ -176,3 +177,13 @@ def test_the_ledger_outlives_its_process(tmp_path: Path) -> None:
     second = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", tmp_path)
     assert second.known_paths() == {"instances/1.dcm"}
     second.close()
+
+
+def test_a_study_for_an_app_that_the_site_does_not_use_is_shown_as_such(ledger: Ledger) -> None:
+    ledger.record_instances([instance(ledger, 1)])
+    study = ledger.study(STUDY)
+    assert study is not None
+    ledger.record_routing(STUDY, study.last_received_at, [NewVerdict(app="an_app", verdict="no_route")], [])
+    shown = Views(ledger, ledger.data_dir, 30).study(STUDY)
+    assert shown is not None
+    assert [verdict.outcome for verdict in shown.verdicts] == ["no_route"]
