@@ -47,6 +47,8 @@ class Department:
         offset_mm: Half-width of the patient's place against the camera's centre.
         motion_mm, motion_rad: Standard deviation of the movement between early and late.
         head_first_share: Share of volumes whose first slice is the uppermost.
+        ideal_share: Share imaged by an ideal camera: activity blurred, with Poisson noise, no
+            attenuation and no penetration, as other people's phantoms have it.
     """
 
     matrices: tuple[tuple[int, float, int], ...]
@@ -60,6 +62,7 @@ class Department:
     motion_mm: float
     motion_rad: float
     head_first_share: float
+    ideal_share: float = 0.0
 
 
 DEPARTMENT_A = Department(
@@ -100,6 +103,7 @@ ANY_DEPARTMENT = Department(
     motion_mm=5.0,
     motion_rad=0.03,
     head_first_share=0.5,
+    ideal_share=0.35,
 )
 """Wider than both hospitals: what the model is trained on (domain randomisation)."""
 
@@ -122,6 +126,7 @@ class Camera:
         sensitivity: Against the reference.
         origin_mm_lps: Of the camera's centre in the patient system of the instances.
         is_head_first: The first slice is the uppermost.
+        is_ideal: The activity is blurred and noise added; nothing else is simulated.
     """
 
     matrix: int
@@ -137,6 +142,7 @@ class Camera:
     sensitivity: float
     origin_mm_lps: tuple[float, float, float]
     is_head_first: bool
+    is_ideal: bool = False
 
     @property
     def method(self) -> str:
@@ -187,6 +193,8 @@ def draw_camera(rng: np.random.Generator, department: Department) -> Camera:
         sensitivity=float(rng.uniform(*department.sensitivity)),
         origin_mm_lps=tuple(float(np.round(v, 1)) for v in rng.uniform(-60, 60, 3)),  # type: ignore[arg-type]
         is_head_first=bool(rng.random() < department.head_first_share),
+        # Asked last and only where it can be, so that hospitals A and B draw the same as ever.
+        is_ideal=bool(department.ideal_share and rng.random() < department.ideal_share),
     )
 
 
@@ -260,6 +268,9 @@ def tomogram(
     camera: Camera, scene: Scene, *, seconds_per_view: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """A reconstructed volume ``(z, y, x)`` float32 in the camera's grid, counts per voxel."""
+    if camera.is_ideal:
+        volume = _ideal_volume(camera, scene, seconds_per_view, rng)
+        return volume[::-1].copy() if camera.is_head_first else volume
     angles = 2 * np.pi * np.arange(camera.views) / camera.views
     ideal = spect.project(
         scene.activity,
@@ -277,6 +288,22 @@ def tomogram(
     if camera.is_corrected:
         volume = volume / transmission(camera, scene.mu_per_cm)
     return volume[::-1].copy() if camera.is_head_first else volume
+
+
+def _ideal_volume(
+    camera: Camera, scene: Scene, seconds_per_view: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The activity in the camera's grid, blurred once, with Poisson noise, feet first."""
+    blurred = spect.gaussian(
+        _onto_grid(camera, scene.activity), float(np.hypot(camera.smoothing_mm, 6.0)), camera.pixel_mm
+    )
+    per_voxel = _view_counts(camera, scene, seconds_per_view) * camera.views
+    expected = np.maximum(blurred, 0) * per_voxel * (camera.pixel_mm / SIMULATION_MM) ** 3
+    return spect.gaussian(rng.poisson(expected).astype(np.float32), IDEAL_SMOOTHING_MM, camera.pixel_mm)
+
+
+IDEAL_SMOOTHING_MM = 5.0
+"""FWHM of what is left of a post filter on an ideal camera's volumes."""
 
 
 def reconstruct(camera: Camera, counts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -298,12 +325,17 @@ def transmission(camera: Camera, mu_per_cm: NDArray[np.float32]) -> NDArray[np.f
     """Mean transmission on the camera's grid, ``(z, y, x)`` float32, feet first, never near 0."""
     angles = 2 * np.pi * np.arange(0, camera.views, 4) / camera.views
     factor = spect.attenuation_factor(mu_per_cm, spacing_mm=SIMULATION_MM, angles_rad=list(angles))
+    return np.maximum(_onto_grid(camera, factor), 0.05)
+
+
+def _onto_grid(camera: Camera, volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A volume of the simulation on the camera's grid, ``(z, y, x)`` float32, feet first."""
     weights = [
         spect.interpolation_weights(n, m, SIMULATION_MM, camera.pixel_mm)
-        for n, m in zip(factor.shape, (camera.slices, camera.matrix, camera.matrix), strict=True)
+        for n, m in zip(volume.shape, (camera.slices, camera.matrix, camera.matrix), strict=True)
     ]
-    sampled = np.einsum("zyx,Zz,Yy,Xx->ZYX", factor, *weights, optimize=True)
-    return np.maximum(sampled, 0.05).astype(np.float32)
+    sampled = np.einsum("zyx,Zz,Yy,Xx->ZYX", volume, *weights, optimize=True)
+    return np.asarray(sampled, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -72,7 +72,7 @@ ANY_HOSPITAL = Population(
     cavity_filled_share=0.35,
     arms_down_share=0.15,
     weight_kg=(40.0, 110.0),
-    simple_share=0.2,
+    simple_share=0.35,
 )
 """Wider than both hospitals: what the model is trained on (domain randomisation)."""
 
@@ -189,7 +189,8 @@ def _sketched(
     lobe = main
     if rng.random() < 0.5:
         lobe = Ellipsoid((float(rng.uniform(-10, 30)), -25.0, top - 40), (70 * wide, 40 * deep, 35.0))
-    shift = np.array([0.0, 0.0, max(0.0, top + 20 - heart.outer.centre_mm[2] + 15)])
+    # Above the liver, or beside its dome as far down as the apex of a real heart reaches.
+    shift = np.array([0.0, 0.0, top + rng.uniform(-12, 45) - heart.outer.centre_mm[2]])
     moved = _triple(np.asarray(heart.outer.centre_mm) + shift)
     cavity = _triple(np.asarray(heart.inner.centre_mm) + shift)
     hidden = Ellipsoid(moved, (5.0, 5.0, 5.0))

@@ -31,9 +31,11 @@ from operators.read.nm import NmVolume
 __all__ = ["LABELS", "Phase", "Segmentation", "segment"]
 
 VOXEL_ML = SPACING_MM**3 / 1000
-MIN_LUNG_ML = 150.0
-"""Less of a lung than this is no lung."""
+MIN_LUNG_ML = 300.0
+"""Less of a lung than this is no adult's lung."""
 MIN_LIVER_ML = 150.0
+LEAST_LIVER_TO_LUNG = 1.2
+"""MIBG goes to the liver; an image in which it is no brighter than the lungs is of something else."""
 MIN_HEART_ML = 60.0
 """Below this the threshold is lowered until the heart has `ASSUMED_HEART_ML`."""
 ASSUMED_HEART_ML = 120.0
@@ -114,6 +116,7 @@ def segment_gridded(
         into = np.linalg.inv(moved) if phase is not reference else None
         sampled = resample(probabilities, cube, volume.geometry, source_from_target_lps=into)
         labels[phase] = sampled.argmax(dim=0).numpy().astype(np.uint8)
+    _check_tracer(volumes[reference], labels[reference], warnings)
     likely = resample(heart_probability, cube, volumes[reference].geometry)[0].numpy()
     return Segmentation(
         reference=reference,
@@ -122,6 +125,17 @@ def segment_gridded(
         late_from_early_lps=moved,
         warnings=tuple(warnings),
     )
+
+
+def _check_tracer(volume: GriddedVolume, labels_zyx: NDArray[np.uint8], warnings: list[str]) -> None:
+    """Warns when counts are not distributed as MIBG is."""
+    lungs = volume.counts_zyx[(labels_zyx == LABELS["lung_right"]) | (labels_zyx == LABELS["lung_left"])]
+    liver = volume.counts_zyx[labels_zyx == LABELS["liver"]]
+    if len(lungs) and len(liver) and liver.mean() < LEAST_LIVER_TO_LUNG * lungs.mean():
+        warnings.append(
+            "the liver is hardly brighter than the lungs, which is unusual for MIBG; "
+            "check the tracer and the outlines"
+        )
 
 
 def with_organs(organs: nn.Module, image: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ hospital and of other seeds than those of ``--shift``.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from apps.mibg_spect.labels import LABELS
 from apps.mibg_spect.prepare import CUBE, SPACING_MM
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED, Sample, sample_of_folder, simulated_samples
 from apps.mibg_spect.segment import with_organs
-from operators.bundle import build_network, choose_device, save_weights
+from operators.bundle import build_network, bundle_digest, choose_device, load_network, save_weights
 from operators.phantom.identity import generator
 from operators.train.augment import Augmentation, augment
 from operators.train.loop import Batch, Schedule, bars, train_network
@@ -31,6 +32,11 @@ from operators.train.split import split_patients
 
 VALIDATION_SHARE = 0.1
 """Of patients; they only measure."""
+SYNTHETIC_SEEDS = range(FIRST_SYNTHETIC_SEED, FIRST_SYNTHETIC_SEED + 300)
+"""Simulated patients besides the folder's."""
+LEARNING_RATE = 2e-3
+LEARNING_RATE_GOING_ON = 1e-3
+"""From weights that already know what a chest looks like."""
 FOLDER_SHARE = 0.35
 """Of steps that take a case of the folder, where there is one; the others are simulated."""
 NETWORKS = {
@@ -65,8 +71,9 @@ def train(
     device: str = "auto",
     minutes: float | None = None,
     steps: int = 2400,
-    synthetic: int = 300,
+    synthetic_seeds: Sequence[int] = SYNTHETIC_SEEDS,
     cache: Path | None = None,
+    start: Path | None = None,
 ) -> None:
     """Trains both networks and writes a bundle.
 
@@ -78,8 +85,9 @@ def train(
         minutes: Wall-clock limit for both networks together; None trains all steps, which is
             the only way to get the same weights again.
         steps: Optimiser steps of each network.
-        synthetic: Simulated patients to train on besides those of the folder.
+        synthetic_seeds: Of the simulated patients to train on besides those of the folder.
         cache: Folder in which simulated samples are kept between runs.
+        start: Bundle whose weights training goes on from, such as the one that ships.
 
     Raises:
         FileNotFoundError: The folder holds no case.
@@ -88,14 +96,18 @@ def train(
     torch.manual_seed(seed)
     where = choose_device(device)
     with bars() as progress:
-        samples, count = _load(data, synthetic, cache, progress)
+        samples, count = _load(data, synthetic_seeds, cache, progress)
         learning, checking = split_patients(
             [sample.patient_id for sample in samples], share=VALIDATION_SHARE, seed=seed
         )
-        schedule = Schedule(steps=steps, minutes=None if minutes is None else minutes / 2)
+        schedule = Schedule(
+            steps=steps,
+            minutes=None if minutes is None else minutes / 2,
+            learning_rate=LEARNING_RATE if start is None else LEARNING_RATE_GOING_ON,
+        )
         settings = inference_configuration()
         organs = train_network(
-            build_network(settings, "organs"),
+            _first_weights(settings, "organs", start),
             _organ_batches(samples, learning, count, seed),
             schedule,
             where,
@@ -103,7 +115,7 @@ def train(
             progress=progress,
         )
         heart = train_network(
-            build_network(settings, "heart"),
+            _first_weights(settings, "heart", start),
             _heart_batches(samples, learning, count, seed, organs, where),
             schedule,
             where,
@@ -119,15 +131,40 @@ def train(
         {
             "kind": training_kind(data),
             "seed": seed,
+            "start": None if start is None else bundle_digest(start),
             "steps": steps,
             "steps_taken": {name: int(task.completed) for name, task in zip(NETWORKS, taken, strict=True)},
             "minutes": minutes,
             "cases": count,
             "simulated": len(samples) - count,
+            "simulated_seeds": spans(synthetic_seeds),
             "validation_patients": len(checking),
             "validation_dice": dice,
         },
     )
+
+
+def _first_weights(settings: dict[str, Any], name: str, start: Path | None) -> nn.Module:
+    network = build_network(settings, name)
+    if start is not None:
+        earlier = load_network(start, name, torch.device("cpu"))
+        network.load_state_dict(earlier.state_dict())
+    return network
+
+
+def spans(seeds: Sequence[int]) -> list[list[int]]:
+    """First and last of each run of consecutive numbers.
+
+    >>> spans([1, 2, 3, 7])
+    [[1, 3], [7, 7]]
+    """
+    out: list[list[int]] = []
+    for seed in sorted(seeds):
+        if out and seed == out[-1][1] + 1:
+            out[-1][1] = seed
+        else:
+            out.append([seed, seed])
+    return out
 
 
 def training_kind(data: Path) -> str:
@@ -144,7 +181,9 @@ def training_kind(data: Path) -> str:
     return ", ".join(sites) or "the site's own cases"
 
 
-def _load(data: Path, synthetic: int, cache: Path | None, progress: Progress) -> tuple[list[Sample], int]:
+def _load(
+    data: Path, synthetic_seeds: Sequence[int], cache: Path | None, progress: Progress
+) -> tuple[list[Sample], int]:
     """Samples of the folder first, then simulated ones; and how many are of the folder."""
     folders = find_cases(data)
     bar = progress.add_task("reading cases", total=len(folders), loss=float("nan"))
@@ -152,9 +191,8 @@ def _load(data: Path, synthetic: int, cache: Path | None, progress: Progress) ->
     for folder in folders:
         samples.append(sample_of_folder(folder))
         progress.advance(bar)
-    bar = progress.add_task("simulating patients", total=synthetic, loss=float("nan"))
-    seeds = range(FIRST_SYNTHETIC_SEED, FIRST_SYNTHETIC_SEED + synthetic)
-    for sample in simulated_samples(seeds, cache):
+    bar = progress.add_task("simulating patients", total=len(synthetic_seeds), loss=float("nan"))
+    for sample in simulated_samples(synthetic_seeds, cache):
         samples.append(sample)
         progress.advance(bar)
     return samples, len(folders)

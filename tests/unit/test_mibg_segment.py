@@ -85,6 +85,19 @@ def test_what_is_no_chest_is_refused(case: TruthCase) -> None:
         segment(replace(early, counts_zyx=ball * 500), None, bundle=BUNDLE, device="cpu")
 
 
+def test_a_uniform_cylinder_is_never_reported_without_a_warning(case: TruthCase) -> None:
+    early = case.volumes[Phase.EARLY]
+    z, y, x = np.indices(early.counts_zyx.shape) * early.geometry.spacing_mm_zyx[0]
+    across = np.hypot(y - y.mean(), x - x.mean())
+    cylinder = ((across < 100) & (np.abs(z - z.mean()) < 150)) * 40.0
+    noisy = np.random.default_rng(0).poisson(cylinder).astype(np.float32)
+    try:
+        found = segment(replace(early, counts_zyx=noisy), None, bundle=BUNDLE, device="cpu")
+    except Refused:
+        return
+    assert found.warnings
+
+
 def test_neither_volume_is_a_wrong_call() -> None:
     with pytest.raises(ValueError, match="neither"):
         segment(None, None, bundle=BUNDLE)
@@ -133,7 +146,7 @@ def test_training_and_evaluation_seeds_are_apart() -> None:
 def test_a_few_steps_of_training_make_a_bundle_that_can_be_evaluated(tmp_path: Path) -> None:
     data, bundle = tmp_path / "data", tmp_path / "bundle"
     generate(0, data / "case_0")
-    train(data, bundle, steps=2, synthetic=1, cache=tmp_path / "cache", device="cpu")
+    train(data, bundle, steps=2, synthetic_seeds=[1000], cache=tmp_path / "cache", device="cpu")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     assert metadata["training"]["cases"] == 1
     assert metadata["training"]["kind"] == "synthetic"
