@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 from pydicom import dcmread
+from pynetdicom import AE, build_context
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +34,6 @@ SETTLE_SECONDS = 2
 READY_WITHIN_S = 90
 DONE_WITHIN_S = 600
 ORTHANC = shutil.which("Orthanc")
-STORESCU = next((p for p in ("/usr/bin/storescu", "/usr/local/bin/storescu") if Path(p).exists()), None)
 ENDED = {"delivered", "refused", "failed"}
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
@@ -129,14 +129,25 @@ def write_config(apps: list[str], pacs: tuple[str, int] | None) -> tuple[Path, i
 
 
 def send(study: Path, ae_title: str, port: int) -> tuple[str, int]:
-    """Send a folder's instances over DICOM; the Study Instance UID and the number of instances."""
-    files = sorted(path for path in study.rglob("*.dcm"))
-    if STORESCU is not None:
-        command = [STORESCU, "-aec", ae_title, "127.0.0.1", str(port), *map(str, files)]
-    else:
-        command = [str(BIN / "storescu"), "-aec", ae_title, "127.0.0.1", str(port), *map(str, files)]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(dcmread(files[0], specific_tags=["StudyInstanceUID"]).StudyInstanceUID), len(files)
+    """Send a folder's instances over DICOM; the Study Instance UID and the number of instances.
+
+    Raises:
+        SystemExit: The peer does not take them.
+    """
+    datasets = [dcmread(path) for path in sorted(study.rglob("*.dcm"))]
+    kinds = {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets}
+    sender = AE(ae_title="DEMO")
+    association = sender.associate(
+        "127.0.0.1", port, [build_context(*kind) for kind in sorted(kinds)], ae_title=ae_title
+    )
+    if not association.is_established:
+        raise SystemExit(f"{ae_title} on port {port} does not accept an association")
+    for dataset in datasets:
+        status = association.send_c_store(dataset).get("Status")
+        if status != 0:
+            raise SystemExit(f"{ae_title} answered {status!r} to an instance of {study}")
+    association.release()
+    return str(datasets[0].StudyInstanceUID), len(datasets)
 
 
 def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
@@ -149,7 +160,7 @@ def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
             view = study.json()
             for event in view["history"][shown:]:
                 console.print(
-                    f"  {event['at'][11:23]}  {event['action']:<22} {event['detail'][:90]}", markup=False
+                    f"  {event['at'][11:23]}  {event['sentence']:<38} {event['detail'][:80]}", markup=False
                 )
             shown = len(view["history"])
             jobs: list[dict[str, Any]] = view["jobs"]
