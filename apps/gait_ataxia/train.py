@@ -11,7 +11,6 @@ import copy
 import hashlib
 import json
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +343,6 @@ def metadata(training: dict[str, Any]) -> dict[str, Any]:
         "intended_use": "Research use only. Not for diagnosis.",
         "training": {
             "kind": "synthetic" if is_synthetic else "the site's own cases",
-            "date": f"{date.today():%Y-%m-%d}",  # noqa: DTZ011 - a day is enough
             **training,
         },
     }
