@@ -50,7 +50,7 @@ SIGNS: dict[str, tuple[float, float, float, bool]] = {
     "foot_roll": (1.0, -0.55, 0.15, False),
     "clearance_cv": (0.08, 1.3, 0.30, True),
 }
-"""What severity does to a walk; the first seven are science.md A00's, tested there."""
+"""What severity does to a walk; the first seven are those of the specification."""
 
 LIMITS = {
     "speed_m_s": (0.22, 1.6),
