@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import ndimage, signal
 
 from apps.mibg_spect.labels import LABELS
 from apps.mibg_spect.prepare import SPACING_MM, GriddedVolume, cube_around
@@ -21,7 +21,11 @@ from operators.read.nm import NmPlanar
 DEPTH_WEIGHT_PER_MM = 0.006
 """An anterior camera sees deep counts less: about half of the attenuation of soft tissue."""
 MARGIN_MM = 24.0
-"""Of the template beyond heart and lungs."""
+"""Of the template beyond heart and lungs, above and beside."""
+BELOW_MM = 60.0
+"""And below: the upper edge of the liver is what fixes the height."""
+SMOOTHING_MM = 7.0
+"""Standard deviation: noise of a single view hides what the SPECT, the sum of all views, shows."""
 MAX_WALL_MM = 40.0
 """The chest reaches at most this far beyond the lungs; what is farther out is an arm."""
 LEAST_CORRELATION = 0.3
@@ -42,14 +46,16 @@ def regions_on(view: NmPlanar, volume: GriddedVolume, labels_zyx: NDArray[np.uin
     cube = cube_around(volume)
     counts = resample(np.clip(volume.counts_zyx, 0, None), volume.geometry, cube)[0]
     masks = _masks(labels_zyx, volume.geometry, cube)
+    counts = counts * _chest(masks)[None, :, None]
     pixel_mm = view.spacing_mm_yx[0]
     picture = _from_front(counts, pixel_mm)
     shadows = [_from_front(mask, pixel_mm, is_mask=True) > 0.5 for mask in masks]
     heart, right, left = shadows
     if not (heart.any() and right.any() and left.any()):
         raise ValueError("heart or lungs are not in the SPECT volume")
-    rows, columns = _template_window(heart | right | left, picture.shape, pixel_mm)
-    found = find_template(np.sqrt(np.clip(view.counts_yx, 0, None)), np.sqrt(picture[rows, columns]))
+    rows, columns = _template_window(heart | right | left, picture, pixel_mm)
+    smooth = ndimage.gaussian_filter(np.sqrt(np.clip(view.counts_yx, 0, None)), SMOOTHING_MM / pixel_mm)
+    found = find_template(smooth, np.sqrt(picture[rows, columns]))
     shift = (found[0] - rows.start, found[1] - columns.start)
     heart, right, left = (_moved(shadow, shift, view.counts_yx.shape) for shadow in shadows)
     lung_rows = np.nonzero((right | left).any(axis=1))[0]
@@ -68,6 +74,19 @@ def _masks(labels_zyx: NDArray[np.uint8], geometry: VolumeGeometry, cube: Volume
     return (resample(stack, geometry, cube) > 0.5).float()
 
 
+def _chest(masks: torch.Tensor) -> torch.Tensor:
+    """``(y,)`` float32: 1 from a little in front of the organs to a little behind them.
+
+    Reconstructions with attenuation correction have bright noise outside the body.
+    """
+    depths = torch.nonzero(masks.sum(dim=(0, 1, 3)) > 0)[:, 0]
+    chest = torch.zeros(masks.shape[2])
+    if len(depths):
+        margin = round(MARGIN_MM / SPACING_MM)
+        chest[max(int(depths[0]) - margin, 0) : int(depths[-1]) + margin + 1] = 1
+    return chest
+
+
 def _from_front(volume: torch.Tensor, pixel_mm: float, *, is_mask: bool = False) -> NDArray[np.float32]:
     """Anterior projection, ``(y, x)`` float32, rows from head to feet, in the view's pixels."""
     if is_mask:
@@ -83,15 +102,19 @@ def _from_front(volume: torch.Tensor, pixel_mm: float, *, is_mask: bool = False)
 
 
 def _template_window(
-    organs: NDArray[np.bool_], shape: tuple[int, ...], pixel_mm: float
+    organs: NDArray[np.bool_], picture: NDArray[np.float32], pixel_mm: float
 ) -> tuple[slice, slice]:
-    """The part of the projection that is looked for: organs with a margin."""
-    margin = round(MARGIN_MM / pixel_mm)
-    window = []
-    for axis, size in enumerate(shape):
-        inside = np.nonzero(organs.any(axis=1 - axis))[0]
-        window.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + margin + 1, size)))
-    return window[0], window[1]
+    """The part of the projection that is looked for: organs with a margin, and the liver's dome below.
+
+    Nothing outside the SPECT's field of view is part of it: its end is no feature of the patient.
+    """
+    margin, below = round(MARGIN_MM / pixel_mm), round(BELOW_MM / pixel_mm)
+    seen = np.nonzero(picture.sum(axis=1) > 0)[0]
+    rows, columns = (np.nonzero(organs.any(axis=axis))[0] for axis in (1, 0))
+    return (
+        slice(max(int(rows[0]) - margin, int(seen[0])), min(int(rows[-1]) + below, int(seen[-1])) + 1),
+        slice(max(int(columns[0]) - margin, 0), min(int(columns[-1]) + margin + 1, picture.shape[1])),
+    )
 
 
 def find_template(picture: NDArray[np.float32], template: NDArray[np.float32]) -> tuple[int, int]:
