@@ -122,7 +122,7 @@ def write_config(apps: list[str], pacs: tuple[str, int] | None) -> tuple[Path, i
     for app in apps:
         lines.append(f'[[route]]\napp = "{app}"\ndestinations = {json.dumps(destinations)}')
         if app == "mibg_spect":
-            lines.append("[route.settings.collimator_coefficients]\nLEHR = 0.55\nLME = 0.75\nMEGP = 0.88")
+            lines.append("[route.settings.collimator_coefficients]\nLEHR = 0.55\nLME = 0.73\nMEGP = 0.88")
     path = FOLDER / "node.toml"
     path.write_text("\n\n".join(lines) + "\n")
     return path, dicom, http

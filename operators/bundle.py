@@ -7,7 +7,6 @@ configuration is evaluated: a network is one of `NETWORKS` with literal argument
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -23,31 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from operators.errors import BrokenBundle
+from operators.select.digests import bundle_digest
 
 NETWORKS: dict[str, type[nn.Module]] = {
     f"monai.networks.nets.{network.__name__}": network for network in (BasicUNet, DynUNet, SegResNet, UNet)
 }
 """What ``_target_`` of a network in inference.json may name."""
-
-
-def bundle_digest(bundle: Path) -> str:
-    """``sha256:...`` over the bundle's files: configurations and weights, names included.
-
-    Raises:
-        BrokenBundle: A folder of the bundle is missing.
-    """
-    files = sorted(
-        path
-        for pattern in ("configs/*.json", "models/*.safetensors", "models/*.onnx", "models/*.json")
-        for path in bundle.glob(pattern)
-    )
-    if not files:
-        raise BrokenBundle(f"{bundle} is not a model bundle: it has no configs/*.json")
-    digest = hashlib.sha256()
-    for path in files:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(bundle).as_posix()} {content}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def load_metadata(bundle: Path) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from apps.mibg_spect.cases import TruthCase, find_cases, read_case
 from apps.mibg_spect.labels import LABELS, Phase
 from apps.mibg_spect.quantify import quantify
 from apps.mibg_spect.segment import segment
-from operators.bundle import bundle_digest
 from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import bootstrap, determination, mean_of
 from operators.evaluate.overlap import dice
 from operators.measure.decay import normalised_counts
+from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
 

@@ -24,8 +24,9 @@ from apps.mibg_spect.labels import LABELS
 from apps.mibg_spect.prepare import CUBE, SPACING_MM
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED, Sample, sample_of_folder, simulated_samples
 from apps.mibg_spect.segment import with_organs
-from operators.bundle import build_network, bundle_digest, choose_device, load_network, save_weights
+from operators.bundle import build_network, choose_device, load_network, save_weights
 from operators.phantom.identity import generator
+from operators.select.digests import bundle_digest
 from operators.train.augment import Augmentation, augment
 from operators.train.loop import Batch, Schedule, bars, train_network
 from operators.train.split import split_patients

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from apps.mibg_spect.train import inference_configuration
-from operators.bundle import build_network, bundle_digest, choose_device, load_network, save_weights
+from operators.bundle import build_network, choose_device, load_network, save_weights
 from operators.errors import BrokenBundle
+from operators.select.digests import bundle_digest
 
 
 @pytest.fixture
@@ -63,8 +64,8 @@ def test_a_configuration_cannot_name_other_code(target: str) -> None:
 
 
 def test_a_folder_without_configuration_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BrokenBundle, match="not a model bundle"):
-        bundle_digest(tmp_path)
+    with pytest.raises(BrokenBundle, match=r"inference\.json"):
+        load_network(tmp_path, "organs", torch.device("cpu"))
 
 
 def test_both_networks_of_mibg_spect_can_be_built() -> None:
