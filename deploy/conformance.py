@@ -96,6 +96,10 @@ report, picture and PDF.
 
 {objects}
 
+A site may choose Label Map Segmentation (segmentation_kind = "LABELMAP"). Validators that do not know that
+SOP class report errors on it and on the segment references of the report; binary segmentation is the
+default.
+
 Structured reports follow TID 1500 (Imaging Measurement Report) with TID 1411 and TID 1501 measurement
 groups and TID 4019 algorithm identification. A repeated analysis names the report it replaces in
 Predecessor Documents Sequence (0040,A360).

@@ -220,7 +220,7 @@ def retry(job: str, config_path: Path) -> None:
     try:
         order_retry(config, ledger, job)
     except IllegalTransition as error:
-        _fail(f"{job}: {error}; only refused and failed jobs can be begun again", EXIT_FAILED)
+        _fail(f"{job}: {error}", EXIT_FAILED)
     click.echo(f"{job}: ready")
 
 

@@ -21,7 +21,7 @@ from dicom_node.infer.process import AppProcess
 from dicom_node.infer.request import write_request
 from dicom_node.route import AppVerdict, Decision, route_study
 from operators.select.digests import settings_digest
-from operators.select.headers import SeriesHeaders, read_series
+from operators.select.headers import SeriesHeaders, UnreadableInstance, read_series
 
 
 def run_on_files(
@@ -47,10 +47,21 @@ def run_on_files(
     app = find_app(app_name, app_roots, bundle=bundle)
     if app.problem:
         raise Misconfigured(f"{app_name}: {app.problem}")
+    site_settings = _settings(settings)
+    if wrong := app.manifest.settings_problem(site_settings):
+        raise Misconfigured(f"--settings {settings}: {wrong.removeprefix('settings.')}")
     if output.exists() and any(output.iterdir()):
         raise Misconfigured(f"--output {output}: not empty; name a new or an empty folder")
-    verdict = _verdict(_series(paths), app)
-    site_settings = _settings(settings)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"--output {output}: cannot be made ({error.strerror})") from None
+    series, unreadable = _series(paths)
+    verdict = _verdict(series, app)
+    warnings = [
+        *verdict.warnings,
+        *(f"a file was left out: {error.reason}" for error in unreadable if error.is_damaged),
+    ]
     digest = settings_digest(verdict.input_digest(), site_settings)
     with tempfile.TemporaryDirectory(prefix="dicom-node-run-") as temporary:
         work = Path(temporary)
@@ -61,7 +72,7 @@ def run_on_files(
             bundle_dir=app.bundle_dir,
             inputs=verdict.paths,
             input_digest=digest,
-            warnings=verdict.warnings,
+            warnings=warnings,
             settings=site_settings,
             predecessors=[],
             device=device,
@@ -76,11 +87,11 @@ def run_on_files(
         finally:
             process.stop()
         verify_output(app, work / "output", verdict.paths, digest, [])
-        output.mkdir(parents=True, exist_ok=True)
         shutil.copytree(work / "output", output, dirs_exist_ok=True)
     result = json.loads((output / "result.json").read_text(encoding="utf-8"))
     names = ", ".join(entry["file"] for entry in result["objects"])
-    return f"{result.get('summary', app_name)}\n{output}: {names}"
+    left_out = "".join(f"\nleft out {error.path}: {error.reason}" for error in unreadable)
+    return f"{result.get('summary', app_name)}\n{output}: {names}{left_out}"
 
 
 def _settings(path: Path | None) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def _settings(path: Path | None) -> dict[str, Any]:
         raise Misconfigured(f"--settings {path}: not valid TOML: {error}") from None
 
 
-def _series(paths: Iterable[Path]) -> list[SeriesHeaders]:
+def _series(paths: Iterable[Path]) -> tuple[list[SeriesHeaders], list[UnreadableInstance]]:
     files = [file for path in paths for file in _files(path)]
     if not files:
         raise Refused("there are no files at the given paths")
@@ -100,7 +111,7 @@ def _series(paths: Iterable[Path]) -> list[SeriesHeaders]:
     if not series:
         first = unreadable[0]
         raise Refused(f"{first.path}: {first.reason}")
-    return series
+    return series, unreadable
 
 
 def _files(path: Path) -> list[Path]:

@@ -57,8 +57,8 @@ def routed_apps(config: NodeConfig) -> dict[str, App]:
     """The catalogue by name, after checking that every route's app can run.
 
     Raises:
-        Misconfigured: A route names an app that is not installed or whose bundle is not
-            what it claims.
+        Misconfigured: A route names an app that is not installed, whose bundle is not what it
+            claims, or gives it a setting that it does not take.
     """
     bundles = {route.app: route.bundle for route in config.route if route.bundle}
     apps = {app.name: app for app in find_apps(config.node.apps, bundles=bundles)}
@@ -69,6 +69,8 @@ def routed_apps(config: NodeConfig) -> dict[str, App]:
             raise Misconfigured(f"route[{index}].app = {route.app!r}: no such app; allowed are {allowed}")
         if app.problem:
             raise Misconfigured(f"route[{index}].app = {route.app!r}: {app.problem}")
+        if wrong := app.manifest.settings_problem(route.settings):
+            raise Misconfigured(f"route[{index}].{wrong}")
     return apps
 
 

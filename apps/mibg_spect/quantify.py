@@ -60,6 +60,10 @@ class Measurements:
         return {quantity.name: quantity.value for quantity in self.quantities}[name]
 
 
+LEAST_CREDIBLE_WASHOUT_PERCENT = -10.0
+"""Noise alone makes a washout a little negative; below this the two volumes do not fit together."""
+
+
 @dataclass
 class _Sheet:
     """What is being filled in."""
@@ -257,6 +261,11 @@ def _add_spect_washout(
             counts[Phase.EARLY], counts[Phase.LATE], hours, scale, with_background=with_background
         )
         sheet.add(name, meaning, value, PERCENT, name.upper(), organ="heart", why_missing=reason)
+        if not with_background and value is not None and value < LEAST_CREDIBLE_WASHOUT_PERCENT:
+            sheet.warnings.append(
+                f"the SPECT washout is {value:.0f} %, which no heart does: early and late are most likely "
+                "not on one scale (another reconstruction, correction or Rescale Slope)"
+            )
 
 
 def _washout(

@@ -107,7 +107,9 @@ def _job(
         app_version=verdict.app.manifest.app.version,
         model_digest=verdict.app.model_digest,
         # a refusal has no chosen inputs: the same sentence for the same study is one refusal
-        input_digest=settings_digest(verdict.input_digest(), route.settings) if is_taken else verdict.reason,
+        input_digest=settings_digest(
+            verdict.input_digest(), route.settings if is_taken else {"": verdict.reason}
+        ),
         inputs={name: [ledger.relative(path) for path in paths] for name, paths in verdict.paths.items()},
         warnings=list(verdict.warnings),
         destinations=list(route.destinations) if is_taken else [],

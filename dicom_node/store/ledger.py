@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.errors import Misconfigured
+from dicom_node.errors import IllegalTransition, Misconfigured
 from dicom_node.store.instances import StoredInstance
 from dicom_node.store.states import ENDED, JobState, check_transition
 from dicom_node.store.tables import (
@@ -454,11 +454,15 @@ class Ledger:
         """A refused or failed job, READY once more at a person's wish.
 
         Raises:
-            IllegalTransition: The job has not ended, or was delivered.
+            IllegalTransition: The job has not ended, was delivered, or was refused by the rules.
         """
         with self._begin() as session:
             job = session.get_one(JobRow, job_id, with_for_update=True)
             check_transition(JobState(job.state), JobState.READY)
+            if not job.inputs:
+                raise IllegalTransition(
+                    f"the rules refused the study ({job.reason}); send it again once that is mended"
+                )
             job.state = JobState.READY.value
             job.reason = ""
             job.attribute = ""

@@ -101,9 +101,7 @@ def source_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
         Nothing when the images have no position in the patient.
     """
     first = sources[0]
-    for source in sources:
-        if source.get("DetectorInformationSequence"):
-            yield from _nm_grids(source)
+    yield from _nm_grids([source for source in sources if source.get("DetectorInformationSequence")])
     stacks = [frame_planes(source) for source in sources]
     planes = [stack for stack in stacks if stack is not None]
     if planes:
@@ -122,8 +120,30 @@ def source_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
         )
 
 
-def _nm_grids(source: Dataset) -> Iterator[Planes]:
-    """Reconstructed NM (PS3.3 C.8.4.15): one position, slices along either normal."""
+def _nm_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
+    """Reconstructed NM (PS3.3 C.8.4.15): of one object each, or of one object per slice together."""
+    slices = [plane for source in sources if _frame_count(source) == 1 for plane in _nm_stack(source, 1.0)]
+    if slices:
+        yield Planes(
+            slices[0].rows,
+            slices[0].columns,
+            np.concatenate([one.positions_mm_lps for one in slices]),
+            np.concatenate([one.orientations for one in slices]),
+            np.concatenate([one.spacings_mm for one in slices]),
+            tuple(name for one in slices for name in one.names),
+        )
+    for source in sources:
+        if _frame_count(source) > 1:
+            for sign in (1.0, -1.0):
+                yield from _nm_stack(source, sign)
+
+
+def _frame_count(source: Dataset) -> int:
+    return int(source.get("NumberOfFrames") or 1)
+
+
+def _nm_stack(source: Dataset, sign: float) -> Iterator[Planes]:
+    """The frames of one object: one position, slices along either normal, in Slice Vector's order."""
     detector = source.DetectorInformationSequence[0]
     position = _floats(detector, "ImagePositionPatient", 3)
     orientation = _floats(detector, "ImageOrientationPatient", 6)
@@ -131,18 +151,28 @@ def _nm_grids(source: Dataset) -> Iterator[Planes]:
     step = source.get("SpacingBetweenSlices") or source.get("SliceThickness")
     if position is None or orientation is None or spacing is None or not step:
         return
-    count = int(source.get("NumberOfFrames") or 1)
+    count = _frame_count(source)
     normal = np.cross(orientation[:3], orientation[3:])
-    for sign in (1.0, -1.0):
-        offsets = sign * float(step) * np.arange(count, dtype=np.float64)[:, None]
-        yield Planes(
-            int(source.Rows),
-            int(source.Columns),
-            position + offsets * normal,
-            np.tile(orientation, (count, 1)),
-            np.tile(spacing, (count, 1)),
-            tuple(frozenset({(str(source.SOPInstanceUID), number + 1)}) for number in range(count)),
-        )
+    offsets = sign * float(step) * np.arange(count, dtype=np.float64)[:, None]
+    yield Planes(
+        int(source.Rows),
+        int(source.Columns),
+        position + offsets * normal,
+        np.tile(orientation, (count, 1)),
+        np.tile(spacing, (count, 1)),
+        tuple(
+            frozenset({(str(source.SOPInstanceUID), number)}) for number in _frames_by_slice(source, count)
+        ),
+    )
+
+
+def _frames_by_slice(source: Dataset, count: int) -> list[int]:
+    """Frame numbers, from 1, in the order of slices: Slice Vector (0054,0080) names each frame's slice."""
+    vector = source.get("SliceVector")
+    slices = [int(one) for one in np.atleast_1d(vector)] if vector is not None and count > 1 else []
+    if sorted(slices) != list(range(1, count + 1)):
+        return list(range(1, count + 1))
+    return [slices.index(number) + 1 for number in range(1, count + 1)]
 
 
 def frame_planes(dataset: Dataset) -> Planes | None:

@@ -195,6 +195,9 @@ def _pixels_of(instance: Dataset) -> NDArray[np.float32]:
     except (AttributeError, ValueError, KeyError, NotImplementedError, RuntimeError, TypeError) as broken:
         raise Refused(f"PixelData cannot be decoded: {broken}", attribute="PixelData") from broken
     pixels = np.asarray(stored, dtype=np.float32).reshape((-1, int(instance.Rows), int(instance.Columns)))
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        if instance.get(keyword) not in (None, "") and floats_or_none(instance, keyword, 1) is None:
+            raise Refused(f"{keyword} is not one finite number", attribute=keyword)
     slope = number_or(instance, "RescaleSlope", 1.0)
     if slope == 0:
         raise Refused("RescaleSlope is 0", attribute="RescaleSlope")

@@ -53,12 +53,14 @@ class UnreadableInstance(AppError):
     Args:
         reason: A sentence without the file's name.
         path: The file.
+        is_damaged: True when it is DICOM that cannot be parsed, not just something else.
     """
 
-    def __init__(self, reason: str, *, path: Path) -> None:
+    def __init__(self, reason: str, *, path: Path, is_damaged: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.path = path
+        self.is_damaged = is_damaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,10 +190,12 @@ def read_header(path: Path, *, content_digest: str = "") -> InstanceHeader:
         except InvalidDicomError as error:
             raise UnreadableInstance("it is not a DICOM file (PS3.10)", path=path) from error
         except _TooShort as error:
-            raise UnreadableInstance(f"it is damaged: {error}", path=path) from error
+            raise UnreadableInstance(f"it is damaged: {error}", path=path, is_damaged=True) from error
         except _UNPARSABLE as error:
             raise UnreadableInstance(
-                f"it is damaged: the data set cannot be parsed ({type(error).__name__})", path=path
+                f"it is damaged: the data set cannot be parsed ({type(error).__name__})",
+                path=path,
+                is_damaged=True,
             ) from error
         except OSError as error:
             raise UnreadableInstance(f"it cannot be read: {error.strerror}", path=path) from error

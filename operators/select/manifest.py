@@ -42,6 +42,12 @@
     needs_any = [["early", "late"]]   # default: every input on its own
     reason_needs = "..."              # what a person reads when a need is not met
 
+    [[setting]]                       # what a site may set in [route.settings]
+    name = "segmentation_kind"
+    title = "how the SEG is encoded"
+    kind = "text"                     # text | flag | number | positive_numbers_by_name
+    allowed = ["BINARY", "LABELMAP"]
+
     [[output]]
     role = "segmentation"
     sop_class = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -59,7 +65,9 @@ decoded, geometry (`operators.select.required`).
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,6 +153,31 @@ class Study(_Table):
     reason_needs: str = ""
 
 
+class Setting(_Table):
+    """``[[setting]]``: one key that a site may set in ``[route.settings]``."""
+
+    name: Name
+    title: Text
+    kind: Literal["text", "flag", "number", "positive_numbers_by_name"]
+    allowed: tuple[str, ...] = ()
+
+    def problem(self, value: object) -> str:
+        """What is wrong with a value, empty when nothing is."""
+        if self.kind == "positive_numbers_by_name":
+            good = isinstance(value, dict) and all(_is_number(one) and one > 0 for one in value.values())
+            return "" if good else "allowed is a table of names with a positive number each"
+        fits = {"text": isinstance(value, str), "flag": isinstance(value, bool), "number": _is_number(value)}
+        if not fits[self.kind]:
+            return f"allowed is {'true or false' if self.kind == 'flag' else f'a {self.kind}'}"
+        if self.allowed and value not in self.allowed:
+            return f"allowed are {', '.join(self.allowed)}"
+        return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class Output(_Table):
     """``[[output]]``: objects that the app promises to make."""
 
@@ -164,6 +197,7 @@ class AppManifest(_Table):
     inputs: tuple[Input, ...] = Field(alias="input", min_length=1)
     study: Study = Study()
     outputs: tuple[Output, ...] = Field(alias="output", min_length=1)
+    settings: tuple[Setting, ...] = Field(alias="setting", default=())
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -175,6 +209,16 @@ class AppManifest(_Table):
         """Groups of inputs, of each of which at least one is needed."""
         groups = self.study.needs_any
         return groups if groups is not None else tuple((i.name,) for i in self.inputs)
+
+    def settings_problem(self, given: Mapping[str, object]) -> str:
+        """What is wrong with a site's settings: key, value and what is allowed; empty when nothing is."""
+        known = {one.name: one for one in self.settings}
+        for name, value in given.items():
+            if name not in known:
+                return f"settings.{name}: unknown key; allowed are {', '.join(known) or 'none'}"
+            if wrong := known[name].problem(value):
+                return f"settings.{name} = {value!r}: {wrong}"
+        return ""
 
     def input_named(self, name: str) -> Input:
         """The input with this name."""

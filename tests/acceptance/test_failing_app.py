@@ -28,6 +28,10 @@ title = "a CT series"
 [[input.match]]
 attribute = "Modality"
 equals = "CT"
+[[setting]]
+name = "do"
+title = "what to do"
+kind = "text"
 [[output]]
 role = "report"
 sop_class = "1.2.840.10008.5.1.4.1.1.88.34"

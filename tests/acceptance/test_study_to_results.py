@@ -163,7 +163,7 @@ def test_the_command_line_shows_jobs_and_begins_a_failed_one_again(
             check=False,
         )
     assert again.returncode == 1
-    assert "only refused and failed jobs" in again.stderr
+    assert "a delivered job cannot become ready" in again.stderr
 
 
 def test_one_app_runs_on_files_without_a_network(mibg_study: Path, tmp_path: Path) -> None:

@@ -187,3 +187,14 @@ def test_a_study_for_an_app_that_the_site_does_not_use_is_shown_as_such(ledger: 
     shown = Views(ledger, ledger.data_dir, 30).study(STUDY)
     assert shown is not None
     assert [verdict.outcome for verdict in shown.verdicts] == ["no_route"]
+
+
+def test_a_job_that_the_rules_refused_is_not_begun_again(ledger: Ledger) -> None:
+    ledger.record_instances([instance(ledger, 1)])
+    refused = new_job(JobState.REFUSED, inputs={}, destinations=[], reason="NumberOfFrames is 10")
+    (job_id,) = route(ledger, refused)
+    with pytest.raises(IllegalTransition, match="NumberOfFrames is 10"):
+        ledger.begin_again(job_id)
+    job = ledger.job(job_id)
+    assert job is not None
+    assert (job.state, job.reason) == ("refused", "NumberOfFrames is 10")
