@@ -20,7 +20,7 @@ def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
     """Print rows as a table."""
     table = Table(*rows[0].keys(), title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
 
 
