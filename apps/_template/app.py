@@ -13,10 +13,6 @@ from numpy.typing import NDArray
 
 from operators.bundle import load_metadata
 from operators.encode import codes
-from operators.encode.encode_key_images import EncodeKeyImages
-from operators.encode.encode_pdf import EncodePdf
-from operators.encode.encode_report import EncodeReport
-from operators.encode.encode_segmentation import EncodeSegmentation
 from operators.encode.identity import Producer, producer_of
 from operators.encode.messages import KeyImages, LabelVolume, PageContent, Picture, ReportContent
 from operators.encode.pdf import Page, PageFigure, PageTable
@@ -32,8 +28,8 @@ from operators.encode.pictures import (
 )
 from operators.encode.report import Group, Number, SegmentReference
 from operators.encode.result import Outcome
-from operators.encode.segmentation import Segment, SegmentationKind
-from operators.encode.write_results import WriteResults
+from operators.encode.segmentation import Segment
+from operators.encode.wire_results import wire_results
 from operators.graph import Call, Graph
 from operators.job import AnalysisJob
 from operators.package import run_as_package
@@ -184,24 +180,9 @@ class App(Graph):
             emits=("label_volumes", "content", "pictures", "page", "outcome"),
             name="describe",
         )
-        kind = SegmentationKind(job.settings.get("segmentation_kind", SegmentationKind.BINARY.value))
-        seg = EncodeSegmentation(self, producer=producer, kind=kind, name="encode_segmentation")
-        report = EncodeReport(self, producer=producer, predecessors=job.predecessors, name="encode_report")
-        images = EncodeKeyImages(self, producer=producer, name="encode_key_images")
-        pdf = EncodePdf(self, producer=producer, name="encode_pdf")
-        write = WriteResults(self, producer=producer, folder=job.output_dir, name="write_results")
         self.add_flow(read, find, {("volume", "volume")})
         self.add_flow(find, say, {("findings", "findings")})
-        self.add_flow(say, seg, {("label_volumes", "label_volumes")})
-        self.add_flow(say, report, {("content", "content")})
-        self.add_flow(say, images, {("pictures", "pictures")})
-        self.add_flow(say, pdf, {("page", "page")})
-        self.add_flow(say, write, {("pictures", "pictures"), ("outcome", "outcome")})
-        self.add_flow(seg, report, {("segmentations", "segmentations")})
-        self.add_flow(seg, write, {("segmentations", "segmentations")})
-        self.add_flow(report, write, {("report", "report")})
-        self.add_flow(images, write, {("key_images", "key_images")})
-        self.add_flow(pdf, write, {("pdf", "pdf")})
+        wire_results(self, say, job, producer)
 
 
 def build_app(job: AnalysisJob) -> App:

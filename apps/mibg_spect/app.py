@@ -22,13 +22,8 @@ from apps.mibg_spect.labels import Phase
 from apps.mibg_spect.quantify import quantify
 from apps.mibg_spect.segment import Segmentation, segment
 from operators.bundle import load_metadata
-from operators.encode.encode_key_images import EncodeKeyImages
-from operators.encode.encode_pdf import EncodePdf
-from operators.encode.encode_report import EncodeReport
-from operators.encode.encode_segmentation import EncodeSegmentation
 from operators.encode.identity import Producer, producer_of
-from operators.encode.segmentation import SegmentationKind
-from operators.encode.write_results import WriteResults
+from operators.encode.wire_results import wire_results
 from operators.graph import Call, Graph
 from operators.job import AnalysisJob
 from operators.package import run_as_package
@@ -107,31 +102,11 @@ class MibgSpect(Graph):
             emits=("label_volumes", "content", "pictures", "page", "outcome"),
             name="describe",
         )
-        kind = SegmentationKind(job.settings.get("segmentation_kind", SegmentationKind.BINARY.value))
-        seg = EncodeSegmentation(self, producer=producer, kind=kind, name="encode_segmentation")
-        report = EncodeReport(
-            self,
-            producer=producer,
-            predecessors=job.predecessors,
-            name="encode_report",
-        )
-        images = EncodeKeyImages(self, producer=producer, name="encode_key_images")
-        pdf = EncodePdf(self, producer=producer, name="encode_pdf")
-        write = WriteResults(self, producer=producer, folder=job.output_dir, name="write_results")
         self.add_flow(read, organs, {("study", "study")})
         self.add_flow(read, measure, {("study", "study")})
         self.add_flow(organs, measure, {("segmentation", "segmentation")})
         self.add_flow(measure, describe, {("findings", "findings")})
-        self.add_flow(describe, seg, {("label_volumes", "label_volumes")})
-        self.add_flow(describe, report, {("content", "content")})
-        self.add_flow(describe, images, {("pictures", "pictures")})
-        self.add_flow(describe, pdf, {("page", "page")})
-        self.add_flow(describe, write, {("pictures", "pictures"), ("outcome", "outcome")})
-        self.add_flow(seg, report, {("segmentations", "segmentations")})
-        self.add_flow(seg, write, {("segmentations", "segmentations")})
-        self.add_flow(report, write, {("report", "report")})
-        self.add_flow(images, write, {("key_images", "key_images")})
-        self.add_flow(pdf, write, {("pdf", "pdf")})
+        wire_results(self, describe, job, producer)
 
     def _segment(self, study: Study) -> Segmentation:
         early, late = study.volumes.get(Phase.EARLY), study.volumes.get(Phase.LATE)

@@ -40,11 +40,6 @@ class StudySettler:
             self._due[study_instance_uid] = max(due, self._due.get(study_instance_uid, due))
             self._changed.notify()
 
-    def growing_count(self) -> int:
-        """Number of studies that are waited for."""
-        with self._changed:
-            return len(self._due)
-
     def stop(self) -> None:
         """End; studies still waited for are found in the ledger at the next start."""
         with self._changed:

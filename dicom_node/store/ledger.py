@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -260,13 +260,6 @@ class Ledger:
         with self._sessions() as session:
             return session.get(StudyRow, study_instance_uid)
 
-    def studies(self, limit: int = 200) -> list[StudyRow]:
-        """Studies, the last received first."""
-        with self._sessions() as session:
-            return list(
-                session.scalars(select(StudyRow).order_by(StudyRow.last_received_at.desc()).limit(limit))
-            )
-
     def instances_of(self, study_instance_uid: str) -> list[InstanceRow]:
         """The indexed instances of a study, those kept apart excluded, in a fixed order."""
         with self._sessions() as session:
@@ -284,8 +277,8 @@ class Ledger:
         self,
         study_instance_uid: str,
         seen_last_received_at: datetime,
-        verdicts: Iterable[NewVerdict],
-        jobs: Iterable[NewJob],
+        verdicts: Sequence[NewVerdict],
+        jobs: Sequence[NewJob],
     ) -> list[JobRow]:
         """Write a study's verdicts and jobs, in one transaction; the study stops growing.
 

@@ -62,11 +62,6 @@ class Sources:
         """Series Instance UIDs of the inputs."""
         return {known.series_instance_uid for known in self.instances.values()}
 
-    @property
-    def frames_of_reference(self) -> set[str]:
-        """Frame of Reference UIDs of the inputs."""
-        return {str(uid) for dataset in self.datasets if (uid := dataset.get("FrameOfReferenceUID"))}
-
     def by_series(self, sop_instance_uids: Iterable[str]) -> dict[str, list[Dataset]]:
         """The input data sets of these UIDs, grouped by Series Instance UID."""
         wanted = set(sop_instance_uids)

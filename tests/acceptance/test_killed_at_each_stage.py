@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import threading
 import time
@@ -69,6 +70,22 @@ def test_a_node_killed_before_the_study_is_quiet_analyses_it_at_the_next_start(
     node.kill()
     with node:
         node.wait_for_jobs(1, {"delivered"})
+
+
+def test_instances_that_a_crash_kept_from_the_ledger_are_found_at_the_next_start(
+    make_node: MakeNode, mibg_study: Path
+) -> None:
+    node = make_node(destinations=FOLDER, routes=ROUTE.format('["results"]'), settle_seconds=5)
+    node.start()
+    assert node.store(mibg_study).returncode == 0
+    node.kill()
+    with sqlite3.connect(node.data_dir / "ledger.sqlite") as ledger:
+        for table in ("instance", "study", "event"):
+            ledger.execute(f"DELETE FROM {table}")  # noqa: S608  names of tables above
+    ledger.close()
+    with node:
+        node.wait_for_jobs(1, {"delivered"})
+        assert "recovered" in node.actions()
 
 
 def test_what_was_acknowledged_before_a_kill_is_there_after_it(
