@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +295,7 @@ def metadata(training: dict[str, Any]) -> dict[str, Any]:
         "data_source": f"{training['kind']}; {training['simulated']} simulated patients besides",
         "data_type": "NM",
         "intended_use": "Research use only. Not for diagnosis.",
-        "training": {"date": f"{date.today():%Y-%m-%d}", **training},  # noqa: DTZ011 - a day is enough
+        "training": training,
         "network_data_format": {
             "inputs": {
                 "image": {

@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 APPS = find_apps()
 DICOM_NODE = Path(sys.executable).parent / "dicom-node"
 MAX_MODEL_BYTES = 12_000_000
+A_DATE = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
+TODAY = re.compile(r"\b(today|now|strftime|gmtime|localtime|time\.time)\(")
 
 every_app = pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
 
@@ -52,6 +54,15 @@ def test_the_model_is_small_and_holds_nothing_that_would_be_unpickled(app: App) 
     files = [path for path in app.bundle_dir.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MAX_MODEL_BYTES
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".onnx", ".md", ".npz", ".csv"}
+
+
+@every_app
+def test_the_digest_of_the_model_does_not_depend_on_the_day_of_its_training(app: App) -> None:
+    """The same cases and seed give the same bundle: no file of it holds a date, and no training asks for it."""
+    for path in app.bundle_dir.rglob("*.json"):
+        assert not A_DATE.search(path.read_text(encoding="utf-8")), f"{path} holds a date"
+    for path in app.app_dir.glob("train*.py"):
+        assert not TODAY.search(path.read_text(encoding="utf-8")), f"{path} asks for the date"
 
 
 @every_app

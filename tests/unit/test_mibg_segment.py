@@ -17,7 +17,7 @@ from apps.mibg_spect.phantom import FIRST_HOSPITAL_B_SEED, Hospital, generate, s
 from apps.mibg_spect.prepare import CUBE, GriddedVolume, cube_around, network_input
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED
 from apps.mibg_spect.segment import segment
-from apps.mibg_spect.train import train, training_kind
+from apps.mibg_spect.train import metadata, train, training_kind
 from operators.errors import Refused
 from operators.evaluate.overlap import dice
 from operators.geometry import VolumeGeometry
@@ -162,6 +162,17 @@ def test_a_few_steps_of_training_make_a_bundle_that_can_be_evaluated(tmp_path: P
         "hmr_mae",
     }
     assert evaluation.notes, "a case of the training hospital is named"
+
+
+def test_what_a_bundle_says_of_its_training_follows_from_the_training_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the digest, and with it every UID of a result, would differ by the day of the training."""
+    training = {"kind": "synthetic", "seed": 1, "simulated": 0}
+    said = metadata(training)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert metadata(training) == said
+    assert said["training"] == training
 
 
 def test_a_model_trained_on_patients_does_not_call_itself_synthetic(tmp_path: Path) -> None:
