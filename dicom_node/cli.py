@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dicom_node import __version__, logs
 from dicom_node.config import NodeConfig, load
@@ -189,15 +190,27 @@ def jobs(config_path: Path, study: str | None, state: str | None, as_json: bool)
     ledger = _ledger(config, config_path)
     views = Views(ledger, config.node.data_dir, config.node.late_after_minutes)
     found = views.jobs(study_instance_uid=study, state=JobState(state) if state else None)
+    if not as_json and study is not None and ledger.study(study) is None:
+        _fail(
+            f"no study {study} has been received; `dicom-node jobs` lists those that have jobs", EXIT_MISUSED
+        )
     if as_json:
         documents = [document.model_dump(mode="json") for document in found]
         click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
         return
-    table = Table("job", "study", "app", "state", "attempts", "since", "reason", box=None)
+    table = Table("job", "study", "app", "state", "attempts", "since", "reason and warnings", box=None)
     for job in found:
         at = job.updated_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        remarks = [job.reason] if job.reason else []
+        remarks += [f"warning: {warning}" for warning in job.warnings]
         table.add_row(
-            job.job_id, job.study_instance_uid, job.app, job.state, str(job.attempts), at, job.reason
+            job.job_id,
+            job.study_instance_uid,
+            job.app,
+            job.state,
+            str(job.attempts),
+            at,
+            Text("\n".join(remarks)),
         )
     console = Console(width=None if sys.stdout.isatty() else 220)
     console.print(table)

@@ -134,6 +134,7 @@ class StudySummary(Document):
     instance_count: int = Field(description="Instances received.")
     is_growing: bool = Field(description="True while the node waits for more instances.")
     revision: int = Field(description="How many times the rules have looked at it; 0 is not yet.")
+    warnings: list[str] = Field(description="What a reader must know of its images: conflicting ones.")
     verdicts: list[VerdictDocument] = Field(description="What became of it for every app.")
 
 

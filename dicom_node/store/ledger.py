@@ -40,6 +40,8 @@ from dicom_node.store.tables import (
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+CONFLICT = "instance_conflict"
+"""Action in the history of a study: an image's SOP Instance UID belongs to another content too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +205,7 @@ class Ledger:
             self._event(session, study.study_instance_uid, "", "study_grows", instance.calling_ae_title)
         if instance.conflict or self._is_elsewhere(session, instance):
             detail = f"SOP Instance UID {instance.sop_instance_uid} came again with other content; kept apart"
-            self._event(session, study.study_instance_uid, "", "instance_conflict", detail)
+            self._event(session, study.study_instance_uid, "", CONFLICT, detail)
         study.instance_count += 1
         study.is_growing = True
         study.last_received_at = max(study.last_received_at, at)

@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, case, extract, func, select
 from sqlalchemy.orm import sessionmaker
 
 from dicom_node.store.documents import Outcome
-from dicom_node.store.ledger import Ledger
+from dicom_node.store.ledger import CONFLICT, Ledger
 from dicom_node.store.states import ENDED, JobState
 from dicom_node.store.tables import (
     DeliveredRow,
     DeliveryRow,
+    EventRow,
     InstanceRow,
     JobRow,
     ReceiptRow,
@@ -27,6 +28,19 @@ from dicom_node.store.tables import (
 )
 
 ENDED_STATES = tuple(state.value for state in ENDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflicts:
+    """Images of one study whose SOP Instance UID is not theirs alone (PS3.5 9: it is to be unique).
+
+    Args:
+        other_content: Came again in the same series with other content; the first one is used.
+        elsewhere: Have the SOP Instance UID of an image in another series or study.
+    """
+
+    other_content: int
+    elsewhere: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +149,26 @@ class Overview:
         )
         with self._sessions() as session:
             return [(verdict, job, Outcome(outcome)) for verdict, job, outcome in session.execute(query)]
+
+    def conflicts(self, study_instance_uids: Collection[str]) -> dict[str, Conflicts]:
+        """The conflicts of those studies that have any."""
+        told = (
+            select(EventRow.study_instance_uid, func.count())
+            .where(EventRow.study_instance_uid.in_(study_instance_uids), EventRow.action == CONFLICT)
+            .group_by(EventRow.study_instance_uid)
+        )
+        kept_apart = (
+            select(InstanceRow.study_instance_uid, func.count())
+            .where(InstanceRow.study_instance_uid.in_(study_instance_uids), InstanceRow.is_conflict)
+            .group_by(InstanceRow.study_instance_uid)
+        )
+        with self._sessions() as session:
+            events = {uid: count for uid, count in session.execute(told)}
+            rows = {uid: count for uid, count in session.execute(kept_apart)}
+        return {
+            uid: Conflicts(other_content=rows.get(uid, 0), elsewhere=count - rows.get(uid, 0))
+            for uid, count in events.items()
+        }
 
     def outcome_counts(self, late_before: datetime) -> dict[Outcome, int]:
         """How many parts of apps in studies stand in which way."""

@@ -25,8 +25,8 @@ from dicom_node.store.documents import (
     StudySummary,
     VerdictDocument,
 )
-from dicom_node.store.ledger import Ledger
-from dicom_node.store.overview import Overview, outcome_of
+from dicom_node.store.ledger import CONFLICT, Ledger
+from dicom_node.store.overview import Conflicts, Overview, outcome_of
 from dicom_node.store.results import ObjectIdentity, ReadableResult, read_results
 from dicom_node.store.states import JobState
 from dicom_node.store.tables import DeliveryRow, EventRow, JobRow, ReceiptRow, StudyRow, VerdictRow
@@ -34,7 +34,7 @@ from dicom_node.store.tables import DeliveryRow, EventRow, JobRow, ReceiptRow, S
 SENTENCES = {
     "study_begun": "first image received",
     "study_grows": "more images received",
-    "instance_conflict": "conflicting image",
+    CONFLICT: "conflicting image",
     "study_routed": "rules applied",
     "job_waiting": "waiting for another try",
     "job_ready": "queued",
@@ -67,6 +67,33 @@ def sentence(action: str) -> str:
     'the app computes'
     """
     return SENTENCES.get(action, action.replace("_", " "))
+
+
+def conflict_warnings(conflicts: Conflicts | None) -> list[str]:
+    """What a reader of a study's results must know of its conflicting images; names no image.
+
+    >>> conflict_warnings(Conflicts(other_content=1, elsewhere=0))
+    ['1 image came again with other content under the same SOP Instance UID; the first one is used']
+    >>> conflict_warnings(None)
+    []
+    """
+    if conflicts is None:
+        return []
+    said = []
+    if count := conflicts.other_content:
+        said.append(
+            f"{_images(count)} came again with other content under the same SOP Instance UID; "
+            f"the first {'one is' if count == 1 else 'ones are'} used"
+        )
+    if count := conflicts.elsewhere:
+        said.append(
+            f"{_images(count)} came with a SOP Instance UID that an image of another series or study has"
+        )
+    return said
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +148,7 @@ class Views:
         job_ids = [row.job_id for row in rows]
         deliveries = self._overview.deliveries(job_ids)
         acknowledged = self._overview.acknowledged(job_ids)
+        conflicts = self._overview.conflicts({row.study_instance_uid for row in rows})
         late_before = self.late_before
         return [
             self._job(
@@ -130,13 +158,20 @@ class Views:
                     _progress(delivery, acknowledged.get((row.job_id, delivery.destination), 0))
                     for delivery in deliveries[row.job_id]
                 ],
+                conflict_warnings(conflicts.get(row.study_instance_uid)),
             )
             for row in rows
         ]
 
-    def _job(self, row: JobRow, outcome: Outcome, destinations: list[DestinationProgress]) -> JobDocument:
+    def _job(
+        self,
+        row: JobRow,
+        outcome: Outcome,
+        destinations: list[DestinationProgress],
+        conflicts: list[str],
+    ) -> JobDocument:
         result, identities, problems = self._results(row.job_id)
-        warnings = [*row.warnings, *(result.warnings if result else ()), *problems]
+        warnings = [*row.warnings, *(result.warnings if result else ()), *conflicts, *problems]
         return JobDocument(
             job_id=row.job_id,
             study_instance_uid=row.study_instance_uid,
@@ -180,8 +215,18 @@ class Views:
         rows, total = self._overview.studies(
             late_before=late_before, text=text, outcomes=outcomes, limit=limit, offset=offset
         )
-        verdicts = self._verdicts([row.study_instance_uid for row in rows], late_before)
-        return StudyPage(studies=[_study(row, verdicts[row.study_instance_uid]) for row in rows], total=total)
+        uids = [row.study_instance_uid for row in rows]
+        verdicts = self._verdicts(uids, late_before)
+        conflicts = self._overview.conflicts(uids)
+        found = [
+            _study(
+                row,
+                verdicts[row.study_instance_uid],
+                conflict_warnings(conflicts.get(row.study_instance_uid)),
+            )
+            for row in rows
+        ]
+        return StudyPage(studies=found, total=total)
 
     def outcome_counts(self) -> dict[Outcome, int]:
         """How many parts of apps in studies stand in which way."""
@@ -198,8 +243,9 @@ class Views:
         if row is None:
             return None
         verdicts = self._verdicts([study_instance_uid], self.late_before)[study_instance_uid]
+        conflicts = self._overview.conflicts([study_instance_uid]).get(study_instance_uid)
         return StudyDocument(
-            **_study(row, verdicts).model_dump(),
+            **_study(row, verdicts, conflict_warnings(conflicts)).model_dump(),
             history=[_event(event) for event in self._ledger.events(study_instance_uid)],
             jobs=self.jobs(study_instance_uid=study_instance_uid, limit=1000),
         )
@@ -250,7 +296,7 @@ def _progress(row: DeliveryRow, acknowledged: int) -> DestinationProgress:
     )
 
 
-def _study(row: StudyRow, verdicts: list[VerdictDocument]) -> StudySummary:
+def _study(row: StudyRow, verdicts: list[VerdictDocument], warnings: list[str]) -> StudySummary:
     return StudySummary(
         study_instance_uid=row.study_instance_uid,
         first_received_at=row.first_received_at,
@@ -258,6 +304,7 @@ def _study(row: StudyRow, verdicts: list[VerdictDocument]) -> StudySummary:
         instance_count=row.instance_count,
         is_growing=row.is_growing,
         revision=row.revision,
+        warnings=warnings,
         verdicts=verdicts,
     )
 

@@ -58,7 +58,7 @@ def test_the_model_is_small_and_holds_nothing_that_would_be_unpickled(app: App) 
 
 @every_app
 def test_the_digest_of_the_model_does_not_depend_on_the_day_of_its_training(app: App) -> None:
-    """The same cases and seed give the same bundle: no file of it holds a date, and no training asks for it."""
+    """The same cases and seed give the same bundle: no file of it holds a date, no training asks for one."""
     for path in app.bundle_dir.rglob("*.json"):
         assert not A_DATE.search(path.read_text(encoding="utf-8")), f"{path} holds a date"
     for path in app.app_dir.glob("train*.py"):

@@ -76,8 +76,10 @@ class Node:
         }
         return NodeView(**{**fields, **changes})
 
-    def receive(self, study: str, count: int = 2, calling_ae_title: str = "PACS") -> None:
-        """Have instances of a study in the ledger."""
+    def receive(
+        self, study: str, count: int = 2, calling_ae_title: str = "PACS", *, conflict: bool = False
+    ) -> None:
+        """Have instances of a study in the ledger; ``conflict``: with a UID that others had before."""
         begun = len(self.ledger.instances_of(study))
         self.ledger.record_instances(
             [
@@ -92,6 +94,7 @@ class Node:
                     digest=f"{number:064x}",
                     received_at=datetime.now(UTC),
                     calling_ae_title=calling_ae_title,
+                    conflict=conflict,
                 )
                 for number in range(begun, begun + count)
             ]

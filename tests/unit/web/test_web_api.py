@@ -4,16 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_node.store.documents import Outcome
+from dicom_node.store.instances import StoredInstance
 from dicom_node.store.states import JobState
 from dicom_node.store.views import Views
 
 REPORT_UID = "2.25.1234"
+
+
+CONFLICT = "1 image came again with other content under the same SOP Instance UID; the first one is used"
+
+
+def test_images_with_a_conflict_are_told_with_every_job_of_their_study(
+    jobs: dict[str, str], node: Any, ask: Any
+) -> None:
+    before = ask(f"/api/v1/jobs/{jobs['delivered']}").json()["warnings"]
+    node.receive("1.2.2", 1, conflict=True)
+    assert ask(f"/api/v1/jobs/{jobs['delivered']}").json()["warnings"] == [*before, CONFLICT]
+    told = {job["job_id"] for job in ask("/api/v1/jobs").json() if CONFLICT in job["warnings"]}
+    assert told == {jobs["delivered"]}, "and with no other"
+    assert [
+        s["study_instance_uid"] for s in ask("/api/v1/studies").json() if s["warnings"] == [CONFLICT]
+    ] == ["1.2.2"]
+    assert ask("/api/v1/studies/1.2.2").json()["warnings"] == [CONFLICT]
+
+
+def test_images_with_the_uid_of_an_image_elsewhere_are_told_too(node: Any, ask: Any) -> None:
+    def image(study: str, digest: str) -> StoredInstance:
+        return StoredInstance(
+            study_instance_uid=study,
+            series_instance_uid=f"{study}.1",
+            sop_instance_uid="1.9.9",
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.20",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            path=node.data_dir / "instances" / study / "1.dcm",
+            size_bytes=100,
+            digest=digest * 64,
+            received_at=datetime.now(UTC),
+            calling_ae_title="PACS",
+        )
+
+    node.ledger.record_instances([image("1.5", "a"), image("1.6", "b")])
+    assert ask("/api/v1/studies/1.5").json()["warnings"] == []
+    assert ask("/api/v1/studies/1.6").json()["warnings"] == [
+        "1 image came with a SOP Instance UID that an image of another series or study has"
+    ]
 
 
 def test_job_shows_state_progress_results_and_what_was_measured(jobs: dict[str, str], ask: Any) -> None:

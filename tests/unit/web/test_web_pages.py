@@ -75,6 +75,15 @@ def test_study_shows_verdicts_measurements_pictures_report_and_history(
     assert "MIBG heart every destination has every result" in text
 
 
+def test_conflicting_images_are_told_in_the_list_and_once_with_the_study(
+    jobs: dict[str, str], node: Any, ask: Any
+) -> None:
+    node.receive("1.2.2", 2, conflict=True)
+    said = "2 images came again with other content under the same SOP Instance UID; the first ones are used"
+    assert shown(ask("/").text).count(said) == 1
+    assert shown(ask("/studies/1.2.2").text).count(said) == 1
+
+
 def test_results_of_a_model_trained_on_phantoms_say_so(jobs: dict[str, str], node: Any, web_get: Any) -> None:
     without_apps = create_app(node.view(apps=()))
     for app in (create_app(node.view()), without_apps):
