@@ -184,30 +184,37 @@ def _best(
     title = search.wanted.title
     fit: list[SeriesHeaders] = []
     unfit: list[Shortcoming] = []
-    for candidate in sorted(search.candidates, key=lambda one: _preference(one.series)):
+    passed_over: list[Shortcoming] = []
+    for candidate in sorted(search.candidates, key=lambda one: _preference(search.wanted, one.series)):
         series, found = _without_repetitions(candidate.series)
+        if found is None and (passing := _first_told(search.wanted, series, "pass_over")):
+            passed_over.append(passing)
+            continue
         found = found or _shortcoming(search.wanted, candidate.is_mixed, series, memory_mb)
         if found is None:
             fit.append(series)
         else:
             unfit.append(found)
-    if unfit and not fit and search.wanted.when_outside == "refuse":
-        return Outside(f"{title}: {unfit[0].reason}", unfit[0].attribute)
+    left_out = unfit or passed_over
+    if left_out and not fit and search.wanted.when_outside == "refuse":
+        return Outside(f"{title}: {left_out[0].reason}", left_out[0].attribute)
     warnings.extend(f"a series that is {title} was left out: {one.reason}" for one in unfit)
     if not fit:
         return None
     if len(fit) > 1:
+        best = "the best suited, then the one" if search.wanted.prefer else "the one"
         warnings.append(
-            f"{len(fit)} series are {title}; the one with the most slices, then the latest, was taken"
+            f"{len(fit)} series are {title}; {best} with the most slices, then the latest, was taken"
         )
     warnings.extend(_envelope_warnings(search.wanted, fit[0]))
     return fit[0].instances
 
 
-def _preference(series: SeriesHeaders) -> tuple[int, int, str]:
-    """Sorts first the series with the most slices, then the latest, then the least UID."""
+def _preference(wanted: Input, series: SeriesHeaders) -> tuple[tuple[bool, ...], int, int, str]:
+    """Sorts first the preferred series, then the one with the most slices, the latest, the least UID."""
     moments = [_content_moment(header) for header in series.instances]
-    return (-slice_count(series.instances), -max(moments), series.series_instance_uid)
+    unlike = tuple(not all(rule.holds(view) for view in series.views) for rule in wanted.prefer)
+    return (unlike, -slice_count(series.instances), -max(moments), series.series_instance_uid)
 
 
 def _content_moment(header: InstanceHeader) -> int:
@@ -232,8 +239,13 @@ def _shortcoming(wanted: Input, is_mixed: bool, series: SeriesHeaders, memory_mb
         found = size_shortcoming(series.instances, memory_mb)
         if found is not None:
             return found
-    refusing = (rule for rule in wanted.envelope if rule.severity == "refuse")
-    return next((told for rule in refusing if (told := _told(rule, series)) is not None), None)
+    return _first_told(wanted, series, "refuse")
+
+
+def _first_told(wanted: Input, series: SeriesHeaders, severity: str) -> Shortcoming | None:
+    """The first rule of the envelope with this severity that is false for the series, or None."""
+    rules = (rule for rule in wanted.envelope if rule.severity == severity)
+    return next((told for rule in rules if (told := _told(rule, series)) is not None), None)
 
 
 def _mixture(wanted: Input, series: SeriesHeaders) -> Shortcoming | None:

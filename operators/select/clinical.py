@@ -61,6 +61,14 @@ _WEIGHTING_TEXTS = (("STIR", "stir"), ("T2", "t2"), ("T1", "t1"))
 
 _CONTRAST_TEXT = re.compile(r"造影|\b(ce|gd)\b|\+c\b|contrast")
 
+_NO_CONTRAST_TEXT = re.compile(
+    r"非造影|造影\s*(剤)?\s*(なし|無し?|\(-\)|[-‐−])|\b(no|non|without|w/o)[\s_-]*(iv[\s_-]*)?contrast"
+)
+"""Texts that name contrast to say that there is none."""
+
+_NO_AGENT = frozenset({"none", "no", "n", "なし", "無し", "無", "-", "0"})
+"""What consoles write into Contrast/Bolus Agent when none was given."""
+
 _DATE_TIME = re.compile(r"^(\d{8})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?$")
 
 
@@ -113,9 +121,10 @@ def mr_weighting(header: InstanceHeader) -> str | None:
 
 def is_contrast_enhanced(header: InstanceHeader) -> int:
     """1 when a contrast agent is given, or named in the series' text, else 0."""
-    if first_value(header.dataset, "ContrastBolusAgent") is not None:
-        return 1
-    return int(bool(_CONTRAST_TEXT.search(series_text(header) or "")))
+    agent = first_value(header.dataset, "ContrastBolusAgent")
+    if agent is not None:
+        return int(folded(str(agent)) not in _NO_AGENT)
+    return int(bool(_CONTRAST_TEXT.search(_NO_CONTRAST_TEXT.sub(" ", series_text(header) or ""))))
 
 
 def view(header: InstanceHeader) -> str | None:

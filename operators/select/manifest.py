@@ -36,6 +36,11 @@
     at_least = 24
     reason = "at least 24 reconstructed slices are needed"
     severity = "refuse"               # or "warn": taken, with the reason as a warning
+                                      # or "pass_over": as refuse, but untold where another series fits
+
+    [[input.prefer]]                  # of several series that fit; the first one listed weighs most
+    attribute = "@is_contrast_enhanced"
+    equals = 0
 
     [study]
     claims = ["early", "late"]        # default: every input
@@ -45,8 +50,11 @@
     [[setting]]                       # what a site may set in [route.settings]
     name = "segmentation_kind"
     title = "how the SEG is encoded"
-    kind = "text"                     # text | flag | number | positive_numbers_by_name
-    allowed = ["BINARY", "LABELMAP"]
+    kind = "text"                     # text | flag | number | whole_number
+                                      # | numbers_by_name | positive_numbers_by_name
+    allowed = ["BINARY", "LABELMAP"]  # of a text; of numbers_by_name the names, all of them needed
+    at_least = 2                      # of a number
+    at_most = 50
 
     [[output]]
     role = "segmentation"
@@ -58,6 +66,8 @@
 makes it another series, none of the app's business. A series of which only some instances
 fulfil all of ``match`` is mixed and counts as outside the envelope. ``envelope`` is asked of
 a series that matches; what is false there is a refusal that a person reads (or a warning).
+Of several series that fit, the one is taken that fulfils ``prefer`` best, then the one with
+the most slices, then the latest.
 What every app needs is asked without being written: identifiers, pixels that can be
 decoded, geometry (`operators.select.required`).
 """
@@ -131,7 +141,7 @@ class EnvelopeRule(Predicate):
     """A predicate on a series that matches, and what a person reads when it is false."""
 
     reason: Text
-    severity: Literal["refuse", "warn"] = "refuse"
+    severity: Literal["refuse", "warn", "pass_over"] = "refuse"
 
 
 class Input(_Table):
@@ -143,6 +153,7 @@ class Input(_Table):
     when_outside: Literal["refuse", "leave_out"] = "refuse"
     match: tuple[Predicate, ...] = Field(min_length=1)
     envelope: tuple[EnvelopeRule, ...] = ()
+    prefer: tuple[Predicate, ...] = ()
 
 
 class Study(_Table):
@@ -158,20 +169,48 @@ class Setting(_Table):
 
     name: Name
     title: Text
-    kind: Literal["text", "flag", "number", "positive_numbers_by_name"]
+    kind: Literal["text", "flag", "number", "whole_number", "numbers_by_name", "positive_numbers_by_name"]
     allowed: tuple[str, ...] = ()
+    at_least: float | None = None
+    at_most: float | None = None
 
     def problem(self, value: object) -> str:
         """What is wrong with a value, empty when nothing is."""
-        if self.kind == "positive_numbers_by_name":
-            good = isinstance(value, dict) and all(_is_number(one) and one > 0 for one in value.values())
-            return "" if good else "allowed is a table of names with a positive number each"
-        fits = {"text": isinstance(value, str), "flag": isinstance(value, bool), "number": _is_number(value)}
+        if self.kind.endswith("numbers_by_name"):
+            return self._problem_of_table(value)
+        fits = {
+            "text": isinstance(value, str),
+            "flag": isinstance(value, bool),
+            "number": _is_number(value),
+            "whole_number": _is_number(value) and isinstance(value, int),
+        }
         if not fits[self.kind]:
-            return f"allowed is {'true or false' if self.kind == 'flag' else f'a {self.kind}'}"
+            named = "true or false" if self.kind == "flag" else f"a {self.kind.replace('_', ' ')}"
+            return f"allowed is {named}"
         if self.allowed and value not in self.allowed:
             return f"allowed are {', '.join(self.allowed)}"
+        if isinstance(value, int | float) and not self._is_within(value):
+            return f"allowed is {self._range()}"
         return ""
+
+    def _problem_of_table(self, value: object) -> str:
+        is_positive = self.kind == "positive_numbers_by_name"
+        good = isinstance(value, dict) and all(
+            _is_number(one) and (one > 0 or not is_positive) for one in value.values()
+        )
+        if not good:
+            return f"allowed is a table of names with a {'positive ' if is_positive else ''}number each"
+        if self.allowed and isinstance(value, dict) and set(value) != set(self.allowed):
+            return f"allowed is a table with a number for each of {', '.join(self.allowed)}"
+        return ""
+
+    def _is_within(self, value: float) -> bool:
+        above = self.at_least is None or value >= self.at_least
+        return above and (self.at_most is None or value <= self.at_most)
+
+    def _range(self) -> str:
+        ends = (("at least", self.at_least), ("at most", self.at_most))
+        return " and ".join(f"{name} {end:g}" for name, end in ends if end is not None)
 
 
 def _is_number(value: object) -> bool:
