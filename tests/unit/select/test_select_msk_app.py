@@ -144,7 +144,7 @@ def test_a_derived_axial_reconstruction_is_taken(build, app):
     [
         ({"count": 30}, "at least 40 slices", "NumberOfFrames"),
         ({"spacing_mm": 7.5}, "at most 5 mm", "ImagePositionPatient"),
-        ({"positions": [2.0 * n for n in range(81) if n != 40]}, "slices are missing", "ImagePositionPatient"),
+        ({"positions": [2.0 * n for n in range(81) if n != 40]}, "slices are miss", "ImagePositionPatient"),
         ({"positions": [2.0 * (n // 2) for n in range(80)]}, "same place", "ImagePositionPatient"),
         (
             {"positions": [2.0 * n + (0.6 if n > 40 else 0.0) for n in range(80)]},
