@@ -1,10 +1,12 @@
-"""Results as DICOM objects: SEG, SR, Secondary Capture, Encapsulated PDF.
+"""Results as DICOM objects: SEG, Parametric Map, SR, Secondary Capture, Encapsulated PDF.
 
 ====================  ==========================================================
 ``identity``          who made it: UIDs, equipment, algorithm, statement
 ``codes``             codes that apps share, and the private scheme
 ``context``           patient and study, copied unaltered from the source
-``segmentation``      label volume to SEG, with the NM stand-in
+``planes``            slices and frames of the source, where highdicom can see them
+``segmentation``      label volume to SEG
+``parametric_map``    a quantity in each voxel to a Parametric Map
 ``report``            measurement groups to a TID 1500 Comprehensive 3D SR
 ``secondary_capture``  RGB picture to Secondary Capture
 ``pdf``               one page for a person, and its Encapsulated PDF

@@ -6,6 +6,10 @@ private, under `PRIVATE_SCHEME`, which every object that uses it declares.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 PRIVATE_SCHEME = "99DAIN"
@@ -99,3 +103,15 @@ def private(value: str, meaning: str) -> Code:
     if not 0 < len(value) <= CODE_VALUE_LIMIT:
         raise ValueError(f"code value {value!r} must have 1 to {CODE_VALUE_LIMIT} characters")
     return Code(value, PRIVATE_SCHEME, meaning)
+
+
+def add_equivalents(item: Dataset, equivalents: Sequence[Code]) -> None:
+    """Add the same concept in other schemes to a code (Equivalent Code Sequence, PS3.3 8.8).
+
+    >>> heart = CodedConcept.from_code(HEART)
+    >>> add_equivalents(heart, [Code("7088", "FMA", "Heart")])
+    >>> heart.EquivalentCodeSequence[0].CodingSchemeDesignator
+    'FMA'
+    """
+    if equivalents:
+        item.EquivalentCodeSequence = [CodedConcept.from_code(code) for code in equivalents]

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from operators.encode.identity import Producer
 from operators.encode.messages import ReportContent
+from operators.encode.parametric_map import EncodedMap
 from operators.encode.report import build_report
 from operators.encode.segmentation import EncodedSegmentation
 from operators.graph import Step
@@ -19,6 +20,7 @@ from operators.graph import Step
 def encode(
     content: ReportContent,
     segmentations: Sequence[EncodedSegmentation],
+    maps: Sequence[EncodedMap],
     producer: Producer,
     predecessors: Sequence[Path],
     language: str,
@@ -30,6 +32,7 @@ def encode(
         producer,
         procedure=content.procedure,
         segmentations=segmentations,
+        maps=maps,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in predecessors],
         warnings=content.warnings,
         language=language,
@@ -39,7 +42,11 @@ def encode(
 
 
 class EncodeReport(Step):
-    """Receives ``content`` (`ReportContent`) and ``segmentations``, emits ``report``."""
+    """Receives ``content`` (`ReportContent`) and ``segmentations``, emits ``report``.
+
+    With ``has_maps`` it also receives ``encoded_maps``: a port that nothing is connected to would
+    keep it from ever starting.
+    """
 
     receives = ("content", "segmentations")
     emits = ("report",)
@@ -49,15 +56,23 @@ class EncodeReport(Step):
         fragment: Any,
         *args: Any,
         producer: Producer,
+        has_maps: bool = False,
         predecessors: Sequence[Path] = (),
         language: str = "en",
         **kwargs: Any,
     ) -> None:
         self.producer = producer
+        if has_maps:
+            self.receives = (*self.receives, "encoded_maps")
         self.predecessors = tuple(predecessors)
         self.language = language
         super().__init__(fragment, *args, **kwargs)
 
-    def work(self, content: ReportContent, segmentations: tuple[EncodedSegmentation, ...]) -> Dataset:
+    def work(
+        self,
+        content: ReportContent,
+        segmentations: tuple[EncodedSegmentation, ...],
+        maps: tuple[EncodedMap, ...] = (),
+    ) -> Dataset:
         """Encode."""
-        return encode(content, segmentations, self.producer, self.predecessors, self.language)
+        return encode(content, segmentations, maps, self.producer, self.predecessors, self.language)

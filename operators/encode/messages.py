@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
+from operators.encode.parametric_map import MapStorage
 from operators.encode.pdf import Page
 from operators.encode.report import Group
 from operators.encode.segmentation import Segment
@@ -38,6 +39,41 @@ class LabelVolume:
     role: str = "segmentation"
     series_label: str = "Segmentation"
     ordinal: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MapVolume:
+    """A quantity in each voxel, on the grid of the images that it was made from.
+
+    Args:
+        values_zyx: ``(z, y, x)`` float, in the unit; finite.
+        geometry: Its grid.
+        sources: Headers of the images that it was made from.
+        quantity: What the values are.
+        unit: UCUM.
+        label: What they are, for a person; at most 64 characters.
+        frame_numbers: For each slice its 1-based frame in a multi-frame source.
+        role: Of the map in app.toml and in ``result.json``.
+        series_label: Start of the Series Description.
+        ordinal: 1 to 9, the app's series this is.
+        storage: How the values are stored.
+        in_plane_step: 2 stores the means of 2 x 2 pixels, for values that are no finer than that.
+        window: The two values between which a viewer first shows it; None: the whole range.
+    """
+
+    values_zyx: NDArray[np.floating]
+    geometry: VolumeGeometry
+    sources: tuple[Dataset, ...]
+    quantity: Code
+    unit: Code
+    label: str
+    frame_numbers: tuple[int, ...] | None = None
+    role: str = "parametric_map"
+    series_label: str = "Map"
+    ordinal: int = 5
+    storage: MapStorage = MapStorage.INTEGER_16
+    in_plane_step: int = 1
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

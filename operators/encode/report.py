@@ -22,6 +22,7 @@ from pydicom.sr.coding import Code
 from operators.encode import codes
 from operators.encode.context import complete, stand_in, use_unicode_for
 from operators.encode.identity import MANUFACTURER, Producer
+from operators.encode.parametric_map import EncodedMap
 from operators.encode.segmentation import EncodedSegmentation
 
 LANGUAGES = {"en": Code("en", "RFC5646", "English"), "ja": Code("ja", "RFC5646", "Japanese")}
@@ -31,6 +32,8 @@ INTENDED_USE_CODE = codes.private("INTENDED_USE", "Intended use of the algorithm
 INJECTION = codes.private("RP_INJECTION", "Radiopharmaceutical injection")
 LOWER_UNCERTAINTY = Code("371885007", "SCT", "-, range of lower measurement uncertainty")
 UPPER_UNCERTAINTY = Code("371886008", "SCT", "+, range of upper measurement uncertainty")
+FINDING = Code("121071", "DCM", "Finding")
+FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 CODE_MEANING_LIMIT = 64
 
 
@@ -104,9 +107,12 @@ class Group:
     Args:
         tracking_id: The name of the target, the same at each time; that of a segment is its Segment Label.
         finding: What the target is.
+        finding_equivalents: The finding in other schemes.
         category: What kind of finding that is.
         site: Where it is.
-        laterality: `codes.LEFT` or `codes.RIGHT`.
+        site_equivalents: The site in other schemes.
+        further_sites: Of a target that lies at several, such as merged muscles.
+        laterality: `codes.LEFT` or `codes.RIGHT`; of all the sites.
         segment: Its segment; makes this a volumetric group.
         images: Source images of a group without a segment.
         time: When it was measured.
@@ -117,8 +123,11 @@ class Group:
 
     tracking_id: str
     finding: Code
+    finding_equivalents: tuple[Code, ...] = ()
     category: Code | None = None
     site: Code | None = None
+    site_equivalents: tuple[Code, ...] = ()
+    further_sites: tuple[Code, ...] = ()
     laterality: Code | None = None
     segment: SegmentReference | None = None
     images: tuple[Dataset, ...] = ()
@@ -135,6 +144,7 @@ def build_report(
     *,
     procedure: Code,
     segmentations: Sequence[EncodedSegmentation] = (),
+    maps: Sequence[EncodedMap] = (),
     predecessors: Sequence[Dataset] = (),
     warnings: Sequence[str] = (),
     language: str = "en",
@@ -151,6 +161,7 @@ def build_report(
         producer: Who made it.
         procedure: Reported procedure, for studies that do not carry its code.
         segmentations: The SEG objects that groups refer to.
+        maps: Parametric maps of the same analysis; evidence as well.
         predecessors: Reports of earlier analyses of this study, which this one replaces.
         warnings: Sentences that a reader must see.
         language: Of the text: a key of `LANGUAGES`.
@@ -178,7 +189,7 @@ def build_report(
     remarks = _remarks(producer, warnings)
     content[0].ContentSequence.append(_text_container(remarks))
     dataset = sr.Comprehensive3DSR(
-        evidence=[*map(stand_in, sources), *(s.dataset for s in segmentations)],
+        evidence=[*map(stand_in, sources), *(made.dataset for made in (*segmentations, *maps))],
         content=content,
         series_instance_uid=producer.uid(f"series/{role}"),
         series_number=producer.series_number(ordinal),
@@ -246,6 +257,9 @@ def _group_template(
         template = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             **arguments, referenced_segment=_segment(group.segment, segmentations)
         )
+    _add_equivalents(template[0], FINDING, group.finding, group.finding_equivalents)
+    if group.site is not None:
+        _add_equivalents(template[0], FINDING_SITE, group.site, group.site_equivalents)
     for comment in group.comments:
         template[0].ContentSequence.append(_text(codes.COMMENT, comment))
     return template
@@ -290,7 +304,14 @@ def _time_point(time: TimePoint | None) -> sr.TimePointContext | None:
 
 
 def _sites(group: Group) -> list[sr.FindingSite] | None:
-    return None if group.site is None else [sr.FindingSite(group.site, laterality=group.laterality)]
+    sites = (() if group.site is None else (group.site,)) + group.further_sites
+    return [sr.FindingSite(site, laterality=group.laterality) for site in sites] or None
+
+
+def _add_equivalents(container: Dataset, concept: Code, wanted: Code, equivalents: tuple[Code, ...]) -> None:
+    for item in container.ContentSequence:
+        if item.ValueType == "CODE" and item.name == concept and item.value == wanted:
+            codes.add_equivalents(item.ConceptCodeSequence[0], equivalents)
 
 
 def _measurement(number: Number) -> sr.Measurement:

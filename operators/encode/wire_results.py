@@ -1,10 +1,11 @@
-"""The encoding half of a volume app's graph: SEG, report, key images, PDF, written together."""
+"""The encoding half of a volume app's graph: SEG, maps, report, key images, PDF, written together."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from operators.encode.encode_key_images import EncodeKeyImages
+from operators.encode.encode_parametric_map import EncodeParametricMap
 from operators.encode.encode_pdf import EncodePdf
 from operators.encode.encode_report import EncodeReport
 from operators.encode.encode_segmentation import EncodeSegmentation
@@ -20,7 +21,7 @@ def wire_results(graph: Any, describe: Any, job: AnalysisJob, producer: Producer
     Args:
         graph: The app's graph, in its ``compose``.
         describe: An operator that emits ``label_volumes``, ``content``, ``pictures``, ``page``
-            and ``outcome``.
+            and ``outcome``; and, if the app makes parametric maps, ``maps``.
         job: The analysis; its setting ``segmentation_kind`` says how the SEG is encoded.
         producer: Who made the results.
 
@@ -29,10 +30,15 @@ def wire_results(graph: Any, describe: Any, job: AnalysisJob, producer: Producer
     """
     kind = SegmentationKind(job.settings.get("segmentation_kind", SegmentationKind.BINARY.value))
     seg = EncodeSegmentation(graph, producer=producer, kind=kind, name="encode_segmentation")
-    report = EncodeReport(graph, producer=producer, predecessors=job.predecessors, name="encode_report")
+    has_maps = "maps" in describe.emits
+    report = EncodeReport(
+        graph, producer=producer, has_maps=has_maps, predecessors=job.predecessors, name="encode_report"
+    )
     images = EncodeKeyImages(graph, producer=producer, name="encode_key_images")
     pdf = EncodePdf(graph, producer=producer, name="encode_pdf")
-    write = WriteResults(graph, producer=producer, folder=job.output_dir, name="write_results")
+    write = WriteResults(
+        graph, producer=producer, folder=job.output_dir, has_maps=has_maps, name="write_results"
+    )
     graph.add_flow(describe, seg, {("label_volumes", "label_volumes")})
     graph.add_flow(describe, report, {("content", "content")})
     graph.add_flow(describe, images, {("pictures", "pictures")})
@@ -43,3 +49,8 @@ def wire_results(graph: Any, describe: Any, job: AnalysisJob, producer: Producer
     graph.add_flow(report, write, {("report", "report")})
     graph.add_flow(images, write, {("key_images", "key_images")})
     graph.add_flow(pdf, write, {("pdf", "pdf")})
+    if has_maps:
+        maps = EncodeParametricMap(graph, producer=producer, name="encode_parametric_map")
+        graph.add_flow(describe, maps, {("maps", "maps")})
+        graph.add_flow(maps, report, {("encoded_maps", "encoded_maps")})
+        graph.add_flow(maps, write, {("encoded_maps", "encoded_maps")})

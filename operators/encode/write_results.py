@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from operators.encode.encode_pdf import EncodedPdf
 from operators.encode.identity import Producer
 from operators.encode.messages import KeyImages
+from operators.encode.parametric_map import EncodedMap
 from operators.encode.pictures import png_of
 from operators.encode.result import MadeObject, Outcome, write_result
 from operators.encode.segmentation import EncodedSegmentation
@@ -27,9 +28,13 @@ def write(
     pdf: EncodedPdf,
     pictures: KeyImages,
     outcome: Outcome,
+    maps: Sequence[EncodedMap] = (),
 ) -> None:
     """Write everything that an analysis made."""
-    objects = [MadeObject(role=s.role, file_stem=s.role, dataset=s.dataset) for s in segmentations]
+    objects = [
+        MadeObject(role=made.role, file_stem=made.role, dataset=made.dataset)
+        for made in (*segmentations, *maps)
+    ]
     objects.append(MadeObject(role="report", file_stem="report", dataset=report))
     objects += [
         MadeObject(role="key_image", file_stem=f"key_image_{number}", dataset=image)
@@ -41,13 +46,26 @@ def write(
 
 
 class WriteResults(Step):
-    """Receives everything that was encoded and the ``outcome`` (`Outcome`); emits nothing."""
+    """Receives everything that was encoded and the ``outcome`` (`Outcome`); emits nothing.
+
+    With ``has_maps`` it also receives ``encoded_maps``.
+    """
 
     receives = ("segmentations", "report", "key_images", "pdf", "pictures", "outcome")
 
-    def __init__(self, fragment: Any, *args: Any, producer: Producer, folder: Path, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        fragment: Any,
+        *args: Any,
+        producer: Producer,
+        folder: Path,
+        has_maps: bool = False,
+        **kwargs: Any,
+    ) -> None:
         self.producer = producer
         self.folder = folder
+        if has_maps:
+            self.receives = (*self.receives, "encoded_maps")
         super().__init__(fragment, *args, **kwargs)
 
     def work(
@@ -58,6 +76,7 @@ class WriteResults(Step):
         pdf: EncodedPdf,
         pictures: KeyImages,
         outcome: Outcome,
+        maps: tuple[EncodedMap, ...] = (),
     ) -> None:
         """Write."""
         write(
@@ -69,4 +88,5 @@ class WriteResults(Step):
             pdf=pdf,
             pictures=pictures,
             outcome=outcome,
+            maps=maps,
         )
