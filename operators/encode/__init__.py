@@ -3,6 +3,7 @@
 ====================  ==========================================================
 ``identity``          who made it: UIDs, equipment, algorithm, statement
 ``codes``             codes that apps share, and the private scheme
+``colours``           colours of many structures, for SEG and pictures
 ``context``           patient and study, copied unaltered from the source
 ``planes``            slices and frames of the source, where highdicom can see them
 ``segmentation``      label volume to SEG

@@ -6,6 +6,7 @@ import highdicom as hd
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from operators.encode import codes
 from operators.encode.report import Group, Number, Quality, SegmentReference, TimePoint, build_report
@@ -214,3 +215,45 @@ def test_the_same_analysis_makes_the_same_report(groups, spect, producer, segmen
     for name, dataset in (("a", report), ("b", again)):
         dataset.save_as(tmp_path / name, enforce_file_format=True)
     assert dcmread(tmp_path / "a") == dcmread(tmp_path / "b")
+
+
+def test_a_muscle_has_its_codes_in_every_scheme_and_merged_ones_all_their_sites(
+    spect, producer, dicom_errors
+):
+    fma, sct = Code("22314", "FMA", "Gluteus maximus"), Code("206007", "SCT", "Gluteus maximus muscle")
+    volume = Number(name=codes.VOLUME, value=873.0, unit=codes.MILLILITRE)
+    single = Group(
+        tracking_id="Gluteus maximus, right",
+        finding=fma,
+        finding_equivalents=(sct,),
+        site=fma,
+        site_equivalents=(sct,),
+        laterality=codes.RIGHT,
+        numbers=(volume,),
+    )
+    merged = Group(
+        tracking_id="Vasti, right",
+        finding=codes.private("VASTUS_LAT_INT", "Vastus lateralis and vastus intermedius"),
+        site=Code("22431", "FMA", "Vastus lateralis"),
+        further_sites=(Code("22433", "FMA", "Vastus intermedius"),),
+        laterality=codes.RIGHT,
+        numbers=(volume,),
+    )
+    report = build_report([single, merged], [spect], producer, procedure=PROCEDURE)
+    assert dicom_errors(report) == []
+    groups = report.ContentSequence[-2].ContentSequence
+    found = {
+        item.ConceptNameCodeSequence[0].CodeValue: item.ConceptCodeSequence[0]
+        for item in groups[0].ContentSequence
+        if item.ValueType == "CODE"
+    }
+    for concept in ("121071", "363698007"):
+        assert found[concept].CodeValue == "22314"
+        assert found[concept].EquivalentCodeSequence[0].CodeValue == "206007"
+    sites = [
+        item
+        for item in groups[1].ContentSequence
+        if item.ValueType == "CODE" and item.ConceptNameCodeSequence[0].CodeValue == "363698007"
+    ]
+    assert [item.ConceptCodeSequence[0].CodeValue for item in sites] == ["22431", "22433"]
+    assert all(item.ContentSequence[0].ConceptCodeSequence[0].CodeMeaning == "Right" for item in sites)

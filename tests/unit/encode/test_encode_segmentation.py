@@ -8,9 +8,11 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.sr.coding import Code
 from pydicom.uid import CTImageStorage, NuclearMedicineImageStorage
 
 from operators.encode import codes
+from operators.encode.colours import cie_lab, distinct_colours
 from operators.encode.segmentation import Segment, SegmentationKind, build_segmentation
 from operators.geometry import VolumeGeometry
 
@@ -188,3 +190,67 @@ def test_spacing_with_many_digits_is_written_as_far_as_dicom_holds_it(
     labels, affine = _labels_of(_read_back(encoded, tmp_path), encoded, fine)
     assert np.array_equal(labels, labels_zyx)
     assert np.allclose(affine, fine.affine_lps, atol=1e-4)
+
+
+def test_merged_muscles_name_their_parts_and_every_code_has_its_equivalents(
+    spect, labels_zyx, geometry, producer, dicom_errors
+):
+    fma = {number: Code(value, "FMA", name) for number, value, name in VASTI}
+    merged = Segment(
+        label=1,
+        name="Vastus lateralis and intermedius, left",
+        property_type=codes.private("VASTUS_LAT_INT", "Vastus lateralis and vastus intermedius"),
+        primary_structures=(fma[1], fma[2]),
+        laterality=codes.LEFT,
+        anatomic_region=Code("68367000", "SCT", "Thigh"),
+    )
+    single = Segment(
+        label=2,
+        name="Gluteus maximus, right",
+        property_type=Code("22314", "FMA", "Gluteus maximus"),
+        equivalent_codes=(Code("206007", "SCT", "Gluteus maximus muscle"),),
+        laterality=codes.RIGHT,
+    )
+    labels = np.where(labels_zyx <= 2, labels_zyx, 0)
+    encoded = build_segmentation(labels, geometry, [spect], (merged, single), producer)
+    assert dicom_errors(encoded.dataset) == []
+    first, second = encoded.dataset.SegmentSequence
+    assert [c.CodeValue for c in first.PrimaryAnatomicStructureSequence] == ["22431", "22433"]
+    assert first.AnatomicRegionSequence[0].CodeValue == "68367000"
+    property_type = second.SegmentedPropertyTypeCodeSequence[0]
+    equivalent = property_type.EquivalentCodeSequence[0]
+    assert (equivalent.CodeValue, equivalent.CodingSchemeDesignator) == ("206007", "SCT")
+    assert property_type.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Right"
+    assert "PrimaryAnatomicStructureSequence" not in second
+
+
+VASTI = ((1, "22431", "Vastus lateralis"), (2, "22433", "Vastus intermedius"))
+
+
+@pytest.mark.parametrize("kind", SegmentationKind)
+def test_43_segments_of_distinct_colours_read_back(spect, geometry, producer, tmp_path, kind):
+    labels = (np.arange(np.prod(geometry.shape_zyx)) % 44).astype(np.uint8).reshape(geometry.shape_zyx)
+    segments = tuple(
+        Segment(label=n, name=f"Structure {n}", property_type=codes.HEART, colour_rgb=colour)
+        for n, colour in enumerate(distinct_colours(43), start=1)
+    )
+    encoded = build_segmentation(labels, geometry, [spect], segments, producer, kind=kind)
+    read, _ = _labels_of(_read_back(encoded, tmp_path), encoded, geometry)
+    assert np.array_equal(read, labels)
+    colours = {
+        tuple(item.RecommendedDisplayCIELabValue)
+        for item in encoded.dataset.SegmentSequence
+        if int(item.SegmentNumber) > 0
+    }
+    assert len(colours) == 43
+
+
+def test_colours_are_as_far_apart_as_eyes_need():
+    lab = cie_lab(np.array(distinct_colours(43)))
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2)[~np.eye(43, dtype=bool)]
+    assert distance.min() > 20
+
+
+def test_the_same_analysis_makes_the_same_segmentation(spect, labels_zyx, geometry, producer):
+    one, two = (build_segmentation(labels_zyx, geometry, [spect], SEGMENTS, producer) for _ in range(2))
+    assert one.dataset == two.dataset
