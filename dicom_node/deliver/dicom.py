@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
@@ -18,6 +19,7 @@ from dicom_node.deliver.destination import DicomDestination
 from dicom_node.deliver.package import Progress
 from dicom_node.deliver.status import DUPLICATE_SOP_INSTANCE, SUCCESS, describe, is_stored
 from dicom_node.errors import AssociationRejected, PeerStatus, PeerUnreachable
+from dicom_node.rejection import RejectionListener
 from dicom_node.verify.manifest import VerifiedObject
 
 _FIND = StudyRootQueryRetrieveInformationModelFind
@@ -67,19 +69,29 @@ def _associate(
     entity.network_timeout = destination.timeout_s
     entity.connection_timeout = destination.timeout_s
     has_connected: list[bool] = []
+    listener = RejectionListener()
     try:
         association = entity.associate(
             destination.host,
             destination.port,
             contexts=_contexts(progress.pending(), may_ask=progress.has_been_tried),
             ae_title=destination.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, lambda _: has_connected.append(True))],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, lambda _: has_connected.append(True)),
+                *listener.handlers,
+            ],
         )
     except OSError as unknown_host:  # the name does not resolve
         raise _unreachable(destination, str(unknown_host)) from unknown_host
     try:
         if not association.is_established:
-            raise _why_not(association, destination, calling_ae_title, has_connected=bool(has_connected))
+            raise _why_not(
+                association,
+                destination,
+                calling_ae_title,
+                rejection=listener.rejection,
+                has_connected=bool(has_connected),
+            )
         yield association
     finally:
         if association.is_established:
@@ -105,14 +117,20 @@ def _contexts(items: Sequence[VerifiedObject], *, may_ask: bool) -> list[Present
 
 
 def _why_not(
-    association: Association, destination: DicomDestination, calling: str, *, has_connected: bool
+    association: Association,
+    destination: DicomDestination,
+    calling: str,
+    *,
+    rejection: A_ASSOCIATE | None,
+    has_connected: bool,
 ) -> AssociationRejected | PeerUnreachable | PeerStatus:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        advice = _REJECTION_ADVICE.get((answer.result_source, answer.diagnostic), "check the peer's log")
+    if rejection is not None:
+        why = (rejection.result_source, rejection.diagnostic)
+        advice = _REJECTION_ADVICE.get(why, "check the peer's log")
         return AssociationRejected(
             f"{destination.name} ({destination.where}) rejected the association of {calling}: "
-            f"{answer.reason_str} ({answer.result_str.lower()}, source: {answer.source_str}; PS3.8 9.3.4); "
+            f"{rejection.reason_str} ({rejection.result_str.lower()}, "
+            f"source: {rejection.source_str}; PS3.8 9.3.4); "
             + advice.format(calling=calling, called=destination.ae_title)
         )
     if association.rejected_contexts:

@@ -13,6 +13,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.errors import AssociationRejected, Misconfigured, PeerUnreachable
+from dicom_node.rejection import RejectionListener
 
 CONNECT_S: Final = 15.0
 ANSWER_S: Final = 120.0
@@ -67,19 +68,25 @@ def associated(
     entity.maximum_pdu_size = _MAX_PDU_BYTES
     entity.connection_timeout = entity.acse_timeout = CONNECT_S
     entity.dimse_timeout = entity.network_timeout = ANSWER_S
+    listener = RejectionListener()
     try:
         association = entity.associate(
-            peer.host, peer.port, contexts=list(contexts), ae_title=peer.ae_title, max_pdu=_MAX_PDU_BYTES
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            max_pdu=_MAX_PDU_BYTES,
+            evt_handlers=listener.handlers,
         )
     except OSError as error:
         raise PeerUnreachable(f"{peer}: {error.strerror or error}") from error
     # the thread that reads the file waits for the one that sends: else all of it is in memory
     association.dul.to_provider_queue.maxsize = _QUEUED_PDUS
     try:
-        if association.is_rejected:
-            answer = association.acceptor.primitive
-            why = getattr(answer, "reason_str", "") or "no reason given"
-            raise AssociationRejected(f"{peer} rejected the association of {calling_ae_title}: {why}")
+        if listener.rejection is not None:
+            raise AssociationRejected(
+                f"{peer} rejected the association of {calling_ae_title}: {listener.rejection.reason_str}"
+            )
         if association.rejected_contexts and not association.accepted_contexts:
             raise AssociationRejected(
                 f"{peer} takes none of what is asked for: check that it offers the service, in this "
