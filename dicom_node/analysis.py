@@ -18,6 +18,7 @@ from dicom_node.catalog import App
 from dicom_node.config import NodeConfig
 from dicom_node.errors import Misconfigured
 from dicom_node.infer.pool import AppPool
+from dicom_node.infer.process import OnProgress
 from dicom_node.infer.request import write_request
 from dicom_node.store.ledger import Ledger
 from dicom_node.store.tables import JobRow
@@ -52,8 +53,13 @@ class Analysis:
         """Folder of a job's verified results; it exists only when they are complete."""
         return self.job_dir(job_id) / "results"
 
-    def run(self, job: JobRow, *, on_verifying: Callable[[], None]) -> None:
+    def run(self, job: JobRow, *, on_progress: OnProgress, on_verifying: Callable[[], None]) -> None:
         """Run the job's app, verify what it made and commit it.
+
+        Args:
+            job: To be run.
+            on_progress: Told how far the app is, if the app tells.
+            on_verifying: Told when the app is done.
 
         Raises:
             Refused: The app refuses the input.
@@ -81,7 +87,7 @@ class Analysis:
             node_name=self._config.node.ae_title,
         )
         with self._pool.lend(app) as process:
-            process.run(request, app.manifest.limits.time_limit_s)
+            process.run(request, app.manifest.limits.time_limit_s, on_progress)
         on_verifying()
         known = {row.sop_instance_uid for row in self._ledger.instances_of(job.study_instance_uid)}
         verify_output(app, attempt / "output", inputs, job.input_digest, predecessor, known)

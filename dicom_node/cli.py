@@ -15,6 +15,7 @@ from rich.text import Text
 from dicom_node import __version__, logs
 from dicom_node.config import NodeConfig, load
 from dicom_node.errors import Failed, IllegalTransition, Misconfigured, Refused
+from dicom_node.progress import show_progress
 from dicom_node.receive.video.commands import unwrap_video, wrap_video
 
 EXIT_FAILED = 1
@@ -161,9 +162,17 @@ def run(
     from dicom_node.run import run_on_files
 
     try:
-        summary = run_on_files(
-            app, paths, output, device=device, bundle=bundle, settings=settings, app_roots=app_roots
-        )
+        with show_progress() as on_progress:
+            summary = run_on_files(
+                app,
+                paths,
+                output,
+                device=device,
+                bundle=bundle,
+                settings=settings,
+                app_roots=app_roots,
+                on_progress=on_progress,
+            )
     except Misconfigured as error:
         _fail(str(error), EXIT_MISUSED)
     except Refused as refused:

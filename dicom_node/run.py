@@ -17,7 +17,7 @@ from dicom_node import __version__
 from dicom_node.analysis import verify_output
 from dicom_node.catalog import App, find_app
 from dicom_node.errors import Misconfigured, NotForThisApp, OutsideEnvelope, Refused
-from dicom_node.infer.process import AppProcess
+from dicom_node.infer.process import AppProcess, OnProgress
 from dicom_node.infer.request import write_request
 from dicom_node.route import AppVerdict, Decision, route_study
 from operators.select.digests import settings_digest
@@ -33,8 +33,19 @@ def run_on_files(
     bundle: Path | None = None,
     settings: Path | None = None,
     app_roots: Sequence[Path] = (),
+    on_progress: OnProgress = lambda _stage, _share: None,
 ) -> str:
     """Analyse the one study in these files or folders and write its results into a folder.
+
+    Args:
+        app_name: Which app.
+        paths: Files, or folders of them.
+        output: New or empty.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        bundle: A model to use instead of the app's own.
+        settings: TOML file with the app's settings.
+        app_roots: Folders of apps beside the ones that ship.
+        on_progress: Told how far the app is, if the app tells.
 
     Returns:
         What was made, for a person.
@@ -83,7 +94,7 @@ def run_on_files(
             app_name, memory_mb=limits.memory_mb, log_path=work / "app.log", app_roots=app_roots
         )
         try:
-            process.run(request, limits.time_limit_s)
+            process.run(request, limits.time_limit_s, on_progress)
         finally:
             process.stop()
         verify_output(app, work / "output", verdict.paths, digest, [])

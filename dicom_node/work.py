@@ -243,7 +243,11 @@ class Work:
         fields = {"job": job_id, "app": job.app, "study_instance_uid": job.study_instance_uid}
         log.info("attempt %d", attempt, extra={"action": "infer_started", **fields})
         try:
-            self._analysis.run(job, on_verifying=lambda: self._verifying(job_id, fields))
+            self._analysis.run(
+                job,
+                on_progress=lambda stage, share: self._progress(job_id, stage, share, fields),
+                on_verifying=lambda: self._verifying(job_id, fields),
+            )
         except Refused as refused:
             self._ledger.change_state(
                 job_id, JobState.REFUSED, reason=str(refused), attribute=refused.attribute
@@ -254,6 +258,15 @@ class Work:
             self.end_if_halted()
             return self._retry_analysis(job, attempt, failure, fields)
         return self._begin_delivering(job)
+
+    def _progress(self, job_id: str, stage: str, share: float, fields: dict[str, str]) -> None:
+        level = logging.DEBUG if share else logging.INFO
+        log.log(level, "%s, %.0f %%", stage, 100 * share, extra={"action": "infer_progress", **fields})
+        try:
+            self._ledger.note_progress(job_id, f"{stage}, {share:.0%}")
+        except OperationalError:
+            # the database is busy: the next progress will be noted, the analysis goes on
+            log.warning("progress was not noted", extra={"action": "infer_progress", **fields})
 
     def _verifying(self, job_id: str, fields: dict[str, str]) -> None:
         self._ledger.change_state(job_id, JobState.VERIFYING)

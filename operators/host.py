@@ -3,7 +3,8 @@
 ``python -m operators.host APP FD`` reads JSON lines from the socket with file
 descriptor FD: ``{"request": "/path/request.json"}``, and answers each with one line:
 ``{"outcome": "written" | "refused" | "out_of_memory" | "raised", "reason", "attribute",
-"traceback"}``. ``{"ping": true}`` is answered ``{"outcome": "ready"}`` once the app is
+"traceback"}``. Before the answer there may be lines ``{"progress": {"stage", "share"}}``, at
+most one every `PROGRESS_INTERVAL_S`. ``{"ping": true}`` is answered ``{"outcome": "ready"}`` once the app is
 imported. When the socket closes, because the node stopped or was killed, this process ends.
 
 Standard output and error belong to the app's libraries and go where the node points them.
@@ -18,21 +19,26 @@ import resource
 import socket
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from operators.errors import Refused
-from operators.job import AnalysisJob, read_request
+from operators.job import AnalysisJob, ReportProgress, read_request, tell_nobody
 
 STACK_BYTES = 32 * 1024 * 1024
 """What the graph engine asks for; below it warns of crashes."""
 
 NICENESS = 5
 """Receiving comes before computing: a sender waits, a queue does not."""
+
+PROGRESS_INTERVAL_S = 2.0
+"""Progress is not told more often, unless something new begins."""
 
 RESTARTED = "DICOM_NODE_HOST_RESTARTED"
 
@@ -60,10 +66,10 @@ def run_app(app: str, job: AnalysisJob) -> None:
     build_app(job).run()
 
 
-def answer(app: str, request: Path) -> dict[str, str]:
+def answer(app: str, request: Path, report_progress: ReportProgress = tell_nobody) -> dict[str, str]:
     """What became of one request, as the line that is sent back."""
     try:
-        run_app(app, read_request(request))
+        run_app(app, replace(read_request(request), report_progress=report_progress))
     except Refused as refused:
         return {"outcome": "refused", "reason": refused.reason, "attribute": refused.attribute}
     except MemoryError:
@@ -98,13 +104,45 @@ def _lines(connection: socket.socket) -> Iterator[dict[str, Any]]:
         yield queue.get()
 
 
+def seldom(report: ReportProgress, interval_s: float = PROGRESS_INTERVAL_S) -> ReportProgress:
+    """The report, told of a stage's begin and end and otherwise only once in an interval.
+
+    >>> told = []
+    >>> report = seldom(lambda stage, share: told.append((stage, share)), interval_s=60)
+    >>> for share in (0.0, 0.25, 0.5, 1.0):
+    ...     report("segmenting", share)
+    >>> told
+    [('segmenting', 0.0), ('segmenting', 1.0)]
+    """
+    last_stage, last_at = "", -interval_s
+
+    def report_seldom(stage: str, share: float) -> None:
+        nonlocal last_stage, last_at
+        now = time.monotonic()
+        if stage == last_stage and share < 1.0 and now - last_at < interval_s:
+            return
+        last_stage, last_at = stage, now
+        report(stage, min(max(float(share), 0.0), 1.0))
+
+    return report_seldom
+
+
 def serve(app: str, connection: socket.socket) -> None:
     """Answer requests for one app until the connection closes."""
     warnings.simplefilter("ignore")
     importlib.import_module(f"apps.{app}.app")
+
+    def send(line: dict[str, Any]) -> None:
+        connection.sendall((json.dumps(line) + "\n").encode())
+
+    def progress(stage: str, share: float) -> None:
+        send({"progress": {"stage": stage, "share": share}})
+
     for message in _lines(connection):
-        reply = {"outcome": "ready"} if "ping" in message else answer(app, Path(message["request"]))
-        connection.sendall((json.dumps(reply) + "\n").encode())
+        if "ping" in message:
+            send({"outcome": "ready"})
+        else:
+            send(answer(app, Path(message["request"]), seldom(progress)))
 
 
 def main() -> None:

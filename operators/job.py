@@ -7,9 +7,17 @@ The node writes ``request.json`` and hands its path over; `read_request` makes t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+ReportProgress = Callable[[str, float], None]
+"""Takes what is being done, in a few words without the patient, and the share of it that is done, 0 to 1."""
+
+
+def tell_nobody(_stage: str, _share: float) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +37,7 @@ class AnalysisJob:
         output_dir: Where the app writes its objects and ``result.json``.
         device: ``auto``, ``cpu`` or ``cuda``.
         node_name: Name of the node, for the device observer of the SR.
+        report_progress: Told how far the analysis is, as often as the app likes.
     """
 
     app: str
@@ -42,6 +51,7 @@ class AnalysisJob:
     predecessors: tuple[Path, ...] = ()
     device: str = "auto"
     node_name: str = "DICOMNODE"
+    report_progress: ReportProgress = tell_nobody
 
 
 def read_request(path: Path) -> AnalysisJob:

@@ -12,11 +12,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from operators.errors import AppError, Refused
-from operators.host import raise_stack_limit
+from operators.host import raise_stack_limit, seldom
 from operators.job import AnalysisJob
 from operators.select.choose import Taken, choose_inputs
 from operators.select.digests import input_digest
@@ -45,13 +46,17 @@ def run_as_package(app_file: str, build_app: Callable[[AnalysisJob], Any]) -> No
             arguments.model,
             arguments.device,
         )
-        build_app(job).run()
+        build_app(replace(job, report_progress=seldom(_tell))).run()
     except Refused as refused:
         sys.stderr.write(f"refused: {refused.reason}\n")
         sys.exit(EXIT_REFUSED)
     except AppError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(EXIT_FAILED)
+
+
+def _tell(stage: str, share: float) -> None:
+    sys.stderr.write(f"{stage}, {share:.0%}\n")
 
 
 def job_of_folder(

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ START_TIME_LIMIT_S = 180.0
 """Importing torch and the graph engine from a cold disk takes tens of seconds."""
 
 WATCH_INTERVAL_S = 0.2
+
+OnProgress = Callable[[str, float], None]
+"""Told what an app does and the share of it that is done, 0 to 1."""
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +94,22 @@ class AppProcess:
         self._ask({"ping": True}, START_TIME_LIMIT_S)
         log.info("app process is ready", extra={"action": "app_started", "app": self.app})
 
-    def run(self, request: Path, time_limit_s: float) -> None:
+    def run(
+        self, request: Path, time_limit_s: float, on_progress: OnProgress = lambda _stage, _share: None
+    ) -> None:
         """Have the app answer a request; returns when its results are written.
+
+        Args:
+            request: Its ``request.json``.
+            time_limit_s: After which it is stopped.
+            on_progress: Told how far the app is, if the app tells.
 
         Raises:
             OutsideEnvelope: The app refuses the input.
             AppTimedOut, AppOutOfMemory, AppCrashed, AppRaised: It failed.
         """
         self.start()
-        reply = self._ask({"request": str(request)}, time_limit_s)
+        reply = self._ask({"request": str(request)}, time_limit_s, on_progress)
         outcome, reason = reply["outcome"], reply.get("reason", "")
         if outcome == "written":
             return
@@ -124,29 +134,46 @@ class AppProcess:
             self._process.wait()
             self._process = None
 
-    def _ask(self, message: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
+    def _ask(
+        self,
+        message: dict[str, Any],
+        time_limit_s: float,
+        on_progress: OnProgress = lambda _stage, _share: None,
+    ) -> dict[str, Any]:
         assert self._connection is not None  # noqa: S101
-        assert self._process is not None  # noqa: S101
-        deadline = time.monotonic() + time_limit_s
-        received = b""
         try:
             self._connection.sendall((json.dumps(message) + "\n").encode())
-            while not received.endswith(b"\n"):
-                self._watch(deadline, time_limit_s)
-                self._connection.settimeout(WATCH_INTERVAL_S)
-                try:
-                    chunk = self._connection.recv(65536)
-                except TimeoutError:
-                    continue
-                if not chunk:
-                    raise ConnectionResetError
-                received += chunk
+            lines = self._lines(self._connection, time_limit_s)
+            while "progress" in (line := next(lines)):
+                on_progress(line["progress"]["stage"], line["progress"]["share"])
         except (ConnectionError, BrokenPipeError):
             epitaph = self._epitaph()
             self.stop()
             raise AppCrashed(epitaph) from None
-        answer: dict[str, Any] = json.loads(received)
-        return answer
+        except Exception:
+            self.stop()  # its answer would come to whoever asks next
+            raise
+        return line
+
+    def _lines(self, connection: socket.socket, time_limit_s: float) -> Iterator[dict[str, Any]]:
+        """What the process says.
+
+        Raises:
+            ConnectionResetError: It has closed the connection.
+        """
+        deadline = time.monotonic() + time_limit_s
+        received = b""
+        while True:
+            self._watch(deadline, time_limit_s)
+            connection.settimeout(WATCH_INTERVAL_S)
+            try:
+                chunk = connection.recv(65536)
+            except TimeoutError:
+                continue
+            if not chunk:
+                raise ConnectionResetError
+            *lines, received = (received + chunk).split(b"\n")
+            yield from (json.loads(line) for line in lines)
 
     def _watch(self, deadline: float, time_limit_s: float) -> None:
         used_mb = self.resident_mb()

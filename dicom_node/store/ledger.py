@@ -445,6 +445,13 @@ class Ledger:
             self._event(session, job.study_instance_uid, job_id, f"job_{state.value}", reason)
             return job
 
+    def note_progress(self, job_id: str, told: str) -> None:
+        """What a running job is doing, as its reason until its next state; no part of the history."""
+        with self._begin() as session:
+            job = session.get_one(JobRow, job_id)
+            if job.state == JobState.RUNNING.value:
+                job.reason = told
+
     def begin_again(self, job_id: str) -> JobRow:
         """A refused or failed job, READY once more at a person's wish.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.errors import AppCrashed, AppOutOfMemory, AppRaised, AppTimedOut, OutsideEnvelope
-from dicom_node.infer.process import AppProcess
+from dicom_node.infer.process import AppProcess, OnProgress
 from dicom_node.infer.request import write_request
 
 BODY = """
@@ -38,6 +38,10 @@ class Graph:
         elif what == "memory":
             held = b"x" * (700 * 1024 * 1024)
             time.sleep(600)
+        elif what == "progress":
+            for share in (0.0, 0.2, 0.4, 1.0):
+                self.job.report_progress("segmenting", share)
+            self.job.report_progress("writing", 0.0)
         elif what == "noise":
             print("not an answer", flush=True)
             os.write(1, b"nor this\\n")
@@ -59,7 +63,13 @@ def process(tmp_path: Path) -> Iterator[AppProcess]:
     probe.stop()
 
 
-def ask(process: AppProcess, folder: Path, what: str, time_limit_s: float = 30) -> Path:
+def ask(
+    process: AppProcess,
+    folder: Path,
+    what: str,
+    time_limit_s: float = 30,
+    on_progress: OnProgress = lambda _stage, _share: None,
+) -> Path:
     request = write_request(
         folder / what,
         app="probe",
@@ -73,7 +83,7 @@ def ask(process: AppProcess, folder: Path, what: str, time_limit_s: float = 30) 
         device="cpu",
         node_name="NODE",
     )
-    process.run(request, time_limit_s)
+    process.run(request, time_limit_s, on_progress)
     return request.parent / "output"
 
 
@@ -127,6 +137,22 @@ def test_a_process_killed_from_outside_is_told(process: AppProcess, tmp_path: Pa
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
     with pytest.raises(AppCrashed, match="signal 9"):
         ask(process, tmp_path, "hang")
+
+
+def test_progress_is_told_while_the_app_works_and_not_too_often(process: AppProcess, tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    ask(process, tmp_path, "progress", on_progress=lambda stage, share: told.append((stage, share)))
+    assert told == [("segmenting", 0.0), ("segmenting", 1.0), ("writing", 0.0)]
+
+
+def test_who_breaks_on_progress_does_not_get_its_answer_later(process: AppProcess, tmp_path: Path) -> None:
+    def broken(_stage: str, _share: float) -> None:
+        raise ValueError("the watcher broke")
+
+    with pytest.raises(ValueError, match="the watcher broke"):
+        ask(process, tmp_path, "progress", on_progress=broken)
+    assert process.pid is None
+    assert (ask(process, tmp_path, "write") / "pid").read_text() == str(process.pid)
 
 
 def test_what_libraries_print_is_no_answer(process: AppProcess, tmp_path: Path) -> None:

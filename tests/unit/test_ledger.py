@@ -155,6 +155,19 @@ def test_a_delivered_job_cannot_run_again(ledger: Ledger) -> None:
         ledger.begin_again(job_id)
 
 
+def test_progress_is_the_reason_while_a_job_runs_and_no_longer(ledger: Ledger) -> None:
+    ledger.record_instances([instance(ledger, 1)])
+    (job_id,) = route(ledger, new_job())
+    told = []
+    for state in (JobState.RUNNING, JobState.VERIFYING):
+        ledger.change_state(job_id, state)
+        ledger.note_progress(job_id, "segmenting, 40%")
+        job = ledger.job(job_id)
+        assert job is not None
+        told.append(job.reason)
+    assert told == ["segmenting, 40%", ""]
+
+
 def test_a_failed_job_begins_again_with_a_new_run(ledger: Ledger) -> None:
     ledger.record_instances([instance(ledger, 1)])
     (job_id,) = route(ledger, new_job())

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dicom_node.errors import Failed, Misconfigured, Refused, StorageUnavailable, Undelivered
+from dicom_node.progress import show_progress
 
 if TYPE_CHECKING:
     from dicom_node.receive.video.dataset import Subject
-    from dicom_node.receive.video.wrap import OnStep, Wrapped
+    from dicom_node.receive.video.wrap import Wrapped
 
 EXIT_FAILED, EXIT_MISUSED, EXIT_REFUSED = 1, 2, 3
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -40,24 +39,6 @@ def _exit_status() -> Iterator[None]:
 def _leave(message: str, status: int) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(status)
-
-
-@contextmanager
-def _progress() -> Iterator[OnStep]:
-    """A bar on standard error that follows the steps; a line per step where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=1.0)
-        said: list[str] = []
-
-        def on_step(what: str, share: float) -> None:
-            progress.update(task, description=what, completed=share)
-            if not console.is_terminal and said[-1:] != [what]:
-                said.append(what)
-                click.echo(f"{what} ...", err=True)
-
-        yield on_step
 
 
 @click.command("wrap-video")
@@ -119,7 +100,7 @@ def wrap_video(
         is_kept = output is not None
         if output is None:
             output = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video.dcm"
-        with _progress() as on_step:
+        with show_progress() as on_step:
             wrapped = wrap(
                 video,
                 output,
