@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from operators.encode.identity import Producer
+
+DEFLATED_FROM_BYTES = 1_000_000
+"""Pixel data of this size or more are deflated, when they are neither compressed nor a picture.
+
+Labels and maps become a tenth to a hundredth; below this size readers without deflate matter more.
+"""
+_DEFLATED = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.30")
+"""Segmentation, Label Map Segmentation, Parametric Map."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +73,7 @@ def write_result(
         pdf: The report, also written as ``report.pdf``.
         previews: File name to PNG.
     """
-    for made in objects:
-        made.dataset.save_as(folder / f"{made.file_stem}.dcm", enforce_file_format=True)
+    sizes = [save(made.dataset, folder / f"{made.file_stem}.dcm") for made in objects]
     if pdf is not None:
         (folder / "report.pdf").write_bytes(pdf)
     for name, png in (previews or {}).items():
@@ -76,7 +85,10 @@ def write_result(
         "input_digest": producer.input_digest,
         "training_kind": producer.training_kind,
         "statement": producer.statement,
-        "objects": [{"role": made.role, "file": f"{made.file_stem}.dcm"} for made in objects],
+        "objects": [
+            {"role": made.role, "file": f"{made.file_stem}.dcm", "bytes": size}
+            for made, size in zip(objects, sizes, strict=True)
+        ],
         "pdf": None if pdf is None else "report.pdf",
         "previews": sorted(previews or {}),
         "measurements": {name: dict(entry) for name, entry in outcome.measurements.items()},
@@ -85,3 +97,30 @@ def write_result(
     }
     text = json.dumps(contents, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+
+
+def save(dataset: Dataset, path: Path) -> int:
+    """Write an object, deflated (PS3.5 A.5) when that is worth it; the size of its file in bytes.
+
+    Delivery inflates it again for a peer that does not take that transfer syntax.
+    """
+    meta = dataset.file_meta
+    if _is_worth_deflating(dataset):
+        # highdicom builds nothing in this transfer syntax; it only says how the file is written.
+        dataset.file_meta = copy.deepcopy(meta)
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    finally:
+        dataset.file_meta = meta
+    return path.stat().st_size
+
+
+def _is_worth_deflating(dataset: Dataset) -> bool:
+    if (
+        str(dataset.SOPClassUID) not in _DEFLATED
+        or dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian
+    ):
+        return False
+    pixels = dataset.get("PixelData") or dataset.get("FloatPixelData") or b""
+    return len(pixels) >= DEFLATED_FROM_BYTES
