@@ -1,7 +1,7 @@
 """CT slices to Hounsfield units with a geometry (PS3.3 A.3, one instance per slice).
 
 What cannot be trusted is refused with the attribute at fault: mixed orientation,
-missing or repeated slices, a tilted gantry, unknown rescale. Nothing is repaired.
+missing, repeated or shifted slices, a tilted gantry, unknown rescale. Nothing is repaired.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from operators.geometry import VolumeGeometry
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of direction cosines of two slices of one volume."""
 SPACING_TOLERANCE = 0.02
-"""Largest deviation of a slice distance from the median, as a fraction of it."""
+"""How far a slice may lie from its place in an even stack, as a fraction of the slices' distance."""
+ROUNDING_MM = 0.11
+"""As far a slice may always lie from its place: scanners round positions, those at the ends too, to 0.1 mm."""
 TILT_TOLERANCE = 0.01
 """Largest sine of the angle between the stack and the slices' normal."""
 NEEDED = (
@@ -38,7 +40,7 @@ class CtVolume:
     Args:
         hu_zyx: ``(z, y, x)`` float32, Hounsfield units, slices in the order of `geometry`.
         geometry: Where the voxels are, LPS mm.
-        instances: Headers and pixels, one for each slice, in slice order.
+        instances: Headers without their pixels, one for each slice, in slice order.
     """
 
     hu_zyx: NDArray[np.float32]
@@ -53,40 +55,44 @@ def read_ct_volume(files: Sequence[Path]) -> CtVolume:
         Refused: A slice cannot be read or decoded, an attribute is missing, or the slices
             are not an evenly spaced, upright stack of one orientation and matrix.
     """
-    instances = [_read(path) for path in files]
-    if len(instances) < 2:
+    slices = [(_header(path), path) for path in files]
+    if len(slices) < 2:
         raise Refused(
-            f"a CT volume needs at least 2 slices, there are {len(instances)}", attribute="SOPInstanceUID"
+            f"a CT volume needs at least 2 slices, there are {len(slices)}", attribute="SOPInstanceUID"
         )
-    _check_same(instances)
-    row, column = np.split(np.asarray(instances[0].ImageOrientationPatient, dtype=float), 2)
+    _check_same([header for header, _ in slices])
+    first = slices[0][0]
+    row, column = np.split(np.asarray(first.ImageOrientationPatient, dtype=float), 2)
     normal = np.cross(row, column)
-    instances.sort(key=lambda one: float(np.dot(normal, np.asarray(one.ImagePositionPatient, dtype=float))))
-    step_mm = _slice_distance(instances, normal)
-    spacing_y, spacing_x = (float(v) for v in instances[0].PixelSpacing)
-    origin = [float(v) for v in instances[0].ImagePositionPatient]
+    slices.sort(key=lambda one: float(np.dot(normal, _position(one[0]))))
+    instances = tuple(header for header, _ in slices)
+    step = _step(instances, normal)
+    spacing_y, spacing_x = (float(v) for v in first.PixelSpacing)
     geometry = VolumeGeometry(
-        shape_zyx=(len(instances), int(instances[0].Rows), int(instances[0].Columns)),
-        spacing_mm_zyx=(step_mm, spacing_y, spacing_x),
-        origin_mm_lps=(origin[0], origin[1], origin[2]),
-        direction_lps_zyx=(_triple(normal), _triple(column), _triple(row)),
+        shape_zyx=(len(instances), int(first.Rows), int(first.Columns)),
+        spacing_mm_zyx=(float(np.linalg.norm(step)), spacing_y, spacing_x),
+        origin_mm_lps=_triple(_position(instances[0])),
+        direction_lps_zyx=(_triple(step / np.linalg.norm(step)), _triple(column), _triple(row)),
     )
-    return CtVolume(
-        hu_zyx=np.stack([_hounsfield(one) for one in instances]),
-        geometry=geometry,
-        instances=tuple(instances),
-    )
+    hu_zyx = np.empty(geometry.shape_zyx, dtype=np.float32)
+    for z, (header, path) in enumerate(slices):
+        hu_zyx[z] = _hounsfield(header, path)
+    return CtVolume(hu_zyx=hu_zyx, geometry=geometry, instances=instances)
 
 
-def _read(path: Path) -> Dataset:
+def _header(path: Path) -> Dataset:
     try:
-        dataset = pydicom.dcmread(path)
+        header = pydicom.dcmread(path, stop_before_pixels=True)
     except (InvalidDicomError, OSError, EOFError) as error:
         raise Refused(f"a slice is not a DICOM file: {error}", attribute="SOPInstanceUID") from error
     for keyword in NEEDED:
-        if dataset.get(keyword) in (None, ""):
+        if header.get(keyword) in (None, ""):
             raise Refused(f"{keyword} is missing in a slice", attribute=keyword)
-    return dataset
+    return header
+
+
+def _position(header: Dataset) -> NDArray[np.float64]:
+    return np.asarray([float(v) for v in header.ImagePositionPatient], dtype=np.float64)
 
 
 def _check_same(instances: Sequence[Dataset]) -> None:
@@ -104,30 +110,43 @@ def _check_same(instances: Sequence[Dataset]) -> None:
             )
 
 
-def _slice_distance(instances: Sequence[Dataset], normal: NDArray[np.float64]) -> float:
-    """Distance of neighbouring slices, mm, the same everywhere and along the normal."""
-    positions = np.array([[float(v) for v in one.ImagePositionPatient] for one in instances])
-    steps = np.diff(positions, axis=0)
-    along = steps @ normal
-    median = float(np.median(along))
-    if median <= 0 or np.any(np.abs(along - median) > SPACING_TOLERANCE * median):
+def _step(instances: Sequence[Dataset], normal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From each slice to the next, ``(3,)`` mm LPS, the same everywhere and along the normal."""
+    positions = np.array([_position(one) for one in instances])
+    along = np.diff(positions @ normal)
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    step_mm = float(np.dot(step, normal))
+    places = np.arange(len(positions)) * step_mm
+    off = np.abs((positions - positions[0]) @ normal - places)
+    if step_mm <= 0 or off.max() > max(SPACING_TOLERANCE * step_mm, ROUNDING_MM):
         raise Refused(
             f"ImagePositionPatient: slices are {along.min():.2f} to {along.max():.2f} mm apart, "
             "an even distance is needed; slices are missing or repeated",
             attribute="ImagePositionPatient",
         )
-    aside = np.linalg.norm(steps - np.outer(along, normal), axis=1)
-    if np.any(aside > TILT_TOLERANCE * median):
+    sideways = positions - positions[0] - np.outer((positions - positions[0]) @ normal, normal)
+    if np.linalg.norm(sideways[-1]) > TILT_TOLERANCE * places[-1]:
         raise Refused("ImagePositionPatient: the gantry was tilted", attribute="ImagePositionPatient")
-    return median
+    wandering = sideways - np.outer(places / places[-1], sideways[-1])
+    if np.linalg.norm(wandering, axis=1).max() > max(TILT_TOLERANCE * step_mm, ROUNDING_MM):
+        raise Refused(
+            "ImagePositionPatient: slices are shifted against one another", attribute="ImagePositionPatient"
+        )
+    return np.asarray(step, dtype=np.float64)
 
 
-def _hounsfield(instance: Dataset) -> NDArray[np.float32]:
+def _hounsfield(header: Dataset, path: Path) -> NDArray[np.float32]:
     try:
-        stored = instance.pixel_array
-    except (ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
+        stored = pydicom.dcmread(path).pixel_array
+    except (ValueError, AttributeError, RuntimeError, NotImplementedError, OSError, EOFError) as error:
         raise Refused(f"PixelData cannot be decoded: {error}", attribute="PixelData") from error
-    slope, intercept = float(instance.RescaleSlope), float(instance.RescaleIntercept)
+    if stored.shape != (header.Rows, header.Columns):
+        raise Refused(
+            f"PixelData holds {'x'.join(map(str, stored.shape))} values, one plane of "
+            f"{header.Rows} x {header.Columns} is needed",
+            attribute="PixelData",
+        )
+    slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
     return np.asarray(stored.astype(np.float32) * slope + intercept, dtype=np.float32)
 
 

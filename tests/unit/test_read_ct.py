@@ -58,6 +58,46 @@ def test_a_tilted_gantry_is_refused(files):
         read_ct_volume(files)
 
 
+def test_a_slice_that_is_shifted_sideways_is_refused(files):
+    _change(files[5], ImagePositionPatient=[-9.0, 5.0, 30.0 + 2.5 * 5])
+    with pytest.raises(Refused, match="shifted"):
+        read_ct_volume(files)
+
+
+def test_uneven_slices_are_refused(files):
+    for z, path in enumerate(files):
+        _change(path, ImagePositionPatient=[-10.0, 5.0, 30.0 + 2.5 * z + (0.4 if z > 5 else 0.0)])
+    with pytest.raises(Refused, match="even distance"):
+        read_ct_volume(files)
+
+
+def test_positions_rounded_by_the_scanner_are_taken(files, hu_zyx):
+    for z, path in enumerate(files):
+        _change(path, ImagePositionPatient=[-10.0, 5.0, round(30.0 + 0.625 * z, 1)])
+    volume = read_ct_volume(files)
+    assert volume.geometry.spacing_mm_zyx[0] == pytest.approx(0.625, abs=0.01)
+    assert np.array_equal(volume.hu_zyx, hu_zyx)
+
+
+def test_feet_first_slices_are_where_they_are_in_the_patient(files, hu_zyx):
+    """Rows run to the right, slices to the feet: the array turns, the patient does not."""
+    for z, path in enumerate(files):
+        _change(
+            path,
+            PatientPosition="FFS",
+            ImageOrientationPatient=[-1, 0, 0, 0, 1, 0],
+            ImagePositionPatient=[24.5, 5.0, 30.0 + 2.5 * z],
+        )
+    volume = read_ct_volume(files)
+    assert volume.geometry.direction_lps_zyx == ((0, 0, -1), (0, 1, 0), (-1, 0, 0))
+    assert np.array_equal(volume.hu_zyx, hu_zyx[::-1])
+    assert volume.geometry.position_mm_lps((0, 0, 23)).tolist() == [-10.0, 5.0, 57.5]
+
+
+def test_instances_are_headers_without_pixels(files):
+    assert all("PixelData" not in one for one in read_ct_volume(files).instances)
+
+
 @pytest.mark.parametrize(
     ("keyword", "value"),
     [
