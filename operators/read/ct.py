@@ -24,7 +24,7 @@ ORIENTATION_TOLERANCE = 1e-3
 SPACING_TOLERANCE = 0.02
 """How far a slice may lie from its place in an even stack, as a fraction of the slices' distance."""
 ROUNDING_MM = 0.11
-"""As far a slice may always lie from its place: scanners round positions, those at the ends too, to 0.1 mm."""
+"""As far a slice may always lie from its place: scanners round all positions to 0.1 mm."""
 TILT_TOLERANCE = 0.01
 """Largest sine of the angle between the stack and the slices' normal."""
 NEEDED = (
