@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -140,6 +140,9 @@ class Progress:
         has_been_tried: True when an earlier attempt may have got through without our knowing.
         on_delivered: Makes an acknowledgement durable.
         already_delivered: SOP Instance UIDs that earlier attempts made durable.
+        delivered: What this attempt established to be there.
+        refused: Names of the files that the peer did not take, by its reason.
+        notes: Sentences for the ledger.
     """
 
     package: ResultPackage
@@ -147,7 +150,7 @@ class Progress:
     on_delivered: OnDelivered
     already_delivered: frozenset[str]
     delivered: list[DeliveredInstance] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def pending(self) -> list[VerifiedObject]:
@@ -182,7 +185,12 @@ class Progress:
 
     def refuse(self, item: VerifiedObject, why: str) -> None:
         """The peer does not take this object."""
-        self.refusals.append(f"{item.path.name}: {why}")
+        self.refused.setdefault(why, []).append(item.path.name)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Each reason once, with the files that it was given for."""
+        return [f"{', '.join(names)}: {why}" for why, names in self.refused.items()]
 
     def report(self, name: str, where: str) -> DeliveryReport:
         """The report of a complete delivery.
@@ -190,13 +198,9 @@ class Progress:
         Raises:
             PeerStatus: Something was refused.
         """
-        if self.refusals:
-            raise PeerStatus(
-                f"{name} ({where}) refused {len(self.refusals)} of {len(self.package.objects)} objects: "
-                + "; ".join(_distinct(self.refusals))
-            )
+        if self.refused:
+            count, of = sum(map(len, self.refused.values())), len(self.package.objects)
+            is_one_reason_for_all = len(self.refused) == 1 and 1 < count == of
+            why = list(self.refused) if is_one_reason_for_all else self.refusals
+            raise PeerStatus(f"{name} ({where}) refused {count} of {of} objects: {'; '.join(why)}")
         return DeliveryReport(destination=name, delivered=tuple(self.delivered), notes=tuple(self.notes))
-
-
-def _distinct(sentences: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(sentences))

@@ -326,7 +326,7 @@ def test_a_rejection_is_quoted_however_fast_the_peer_hangs_up(made: MadeResult) 
                     connection.recv(65536)
                     connection.sendall(rejection)
 
-        peer = threading.Thread(target=reject)
+        peer = threading.Thread(target=reject, daemon=True)
         peer.start()
         destination = DicomDestination(
             name="pacs", ae_title="PACS", host="127.0.0.1", port=server.getsockname()[1], timeout_s=10
