@@ -1,0 +1,239 @@
+"""Stage `infer` of dat_spect, first half: where the striatal template lies in a scan.
+
+The scan is explained as a sum of tissue maps of the template (brain, both caudates, both
+halves of each putamen, and a radial shade), each with the uptake that fits best: dead striata
+and bright ones are explained alike. What remains unexplained is made small by moving the template:
+first a coarse search over nods and heights, then twelve parameters on the whole brain, then
+the neighbourhood of the striata alone. How far each parameter may go is a prior, so that a scan
+without striatal uptake is held by its brain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, optimize
+from scipy.spatial.transform import Rotation
+
+from apps.dat_spect.labels import PARTS
+from apps.dat_spect.template import LIKELY, SPACING_MM, Template
+from operators.errors import Refused
+from operators.geometry import VolumeGeometry
+from operators.infer.components import largest_component
+
+NODS_DEG = (-16.0, 0.0, 16.0)
+HEIGHTS_MM = (-25.0, 0.0, 25.0)
+"""Starts of the search: how the head is nodded, and how much of it is in the field of view."""
+COARSE_STEP = 3
+"""The coarse search looks at every third voxel of the template along each axis."""
+COARSE_FWHM_MM = 12.0
+PRIOR_SPREADS = {
+    "shift_mm": 25.0,
+    "turn_rad": 0.25,
+    "log_size": 0.10,
+    "shear": 0.05,
+}
+"""Standard deviations around a start, first on the whole brain."""
+LOCAL_SPREADS = {"shift_mm": 3.0, "turn_rad": 0.06, "log_size": 0.04, "shear": 0.02}
+"""Then around the brain's place, on the neighbourhood of the striata."""
+PRIOR_WEIGHT = 0.02
+"""One standard deviation costs as much as this share of the scan's variation left unexplained."""
+LOCAL_PRIOR_WEIGHT = 0.03
+LOCAL_MARGIN_MM = 14.0
+LEVEL_ROUNDS = 6
+BRAIN_FLOOR = 0.65
+"""Counts above this share of the brain's own belong to the brain, below to scalp, face and neck."""
+HIGHEST_BRAIN = 12.0
+"""Counts are clipped at this multiple of the brain's: glands and vessels must not pull."""
+LEAST_EXPLAINED = 0.55
+"""Share of the variation explained below which there is no brain, or no ioflupane, in the scan."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Registration:
+    """Where the template lies.
+
+    Args:
+        patient_from_template: ``(4, 4)`` float64, template mm to LPS mm of the scan, affine.
+        explained: Share of the variation around the striata that tissue maps explain, 0 to 1.
+        explained_brain: The same on the whole brain.
+    """
+
+    patient_from_template: NDArray[np.float64]
+    explained: float
+    explained_brain: float
+
+
+def register(counts_zyx: NDArray[np.float32], geometry: VolumeGeometry, template: Template) -> Registration:
+    """The template laid over a scan.
+
+    Args:
+        counts_zyx: ``(z, y, x)`` float32, in any direction of slices, rows and columns.
+        geometry: Where its voxels are.
+        template: Of the bundle.
+
+    Raises:
+        Refused: No brain is found.
+    """
+    centre, level = brain_of(counts_zyx, geometry)
+    clipped = np.clip(counts_zyx / np.float32(level), -1.0, HIGHEST_BRAIN)
+    coarse = _Problem(clipped, geometry, template, whole_brain=True)
+    base = _best_start(coarse, centre)
+    whole, explained_brain = _refined(coarse, base, PRIOR_SPREADS, PRIOR_WEIGHT, size=12)
+    if explained_brain < LEAST_EXPLAINED:
+        raise Refused(
+            f"no brain with ioflupane was found in the SPECT volume (explained {explained_brain:.0%})",
+            attribute="PixelData",
+        )
+    fine = _Problem(clipped, geometry, template, whole_brain=False)
+    local, explained = _refined(fine, whole, LOCAL_SPREADS, LOCAL_PRIOR_WEIGHT, size=9)
+    return Registration(patient_from_template=local, explained=explained, explained_brain=explained_brain)
+
+
+def affine(parameters: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(4, 4)`` of shifts (mm), turns (rad), logarithms of sizes, shears: 6, 9 or 12 numbers.
+
+    >>> affine([1.0, 2.0, 3.0, 0, 0, 0])[:3, 3].tolist()
+    [1.0, 2.0, 3.0]
+    """
+    p = np.zeros(12)
+    p[: len(parameters)] = parameters
+    shear = np.eye(3)
+    shear[0, 1], shear[0, 2], shear[1, 2] = p[9:]
+    out = np.eye(4)
+    out[:3, :3] = Rotation.from_rotvec(p[3:6]).as_matrix() @ shear @ np.diag(np.exp(p[6:9]))
+    out[:3, 3] = p[:3]
+    return out
+
+
+# ---------------------------------------------------------------- the start
+
+
+def brain_of(counts_zyx: NDArray[np.float32], geometry: VolumeGeometry) -> tuple[NDArray[np.float64], float]:
+    """Centre of the brain, LPS mm, and the level of its unspecific counts."""
+    smooth = ndimage.gaussian_filter(counts_zyx, [4.0 / mm for mm in geometry.spacing_mm_zyx])
+    bright = smooth[smooth > smooth.mean()]
+    if not len(bright):
+        raise Refused("the SPECT volume is empty", attribute="PixelData")
+    level = float(np.median(bright))
+    # Scalp, face and neck are about half as bright as the brain: step by step they are left out.
+    for _ in range(LEVEL_ROUNDS):
+        level = float(np.median(smooth[smooth > BRAIN_FLOOR * level]))
+    mask = largest_component(smooth > BRAIN_FLOOR * level)
+    z, y, x = np.argwhere(mask).mean(axis=0)
+    return geometry.position_mm_lps((float(z), float(y), float(x))), level
+
+
+def _best_start(problem: _Problem, centre_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best of several nods and heights, each improved by moving it rigidly."""
+    middle = problem.brain_centre_mm
+    found = []
+    for nod in NODS_DEG:
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_euler("x", nod, degrees=True).as_matrix()
+        for height in HEIGHTS_MM:
+            start = turn.copy()
+            start[:3, 3] = centre_mm + np.array([0, 0, height]) - turn[:3, :3] @ middle
+            found.append((problem.unexplained(start), len(found), start))
+    # The nearest of all starts only: the others end in the same place or in a worse one.
+    tried = [
+        _refined(problem, start, PRIOR_SPREADS, PRIOR_WEIGHT, size=6) for _, _, start in sorted(found)[:3]
+    ]
+    return max(tried, key=lambda one: one[1])[0]
+
+
+# ------------------------------------------------------------ least squares
+
+
+def _refined(
+    problem: _Problem,
+    base: NDArray[np.float64],
+    spreads: dict[str, float],
+    prior_weight: float,
+    *,
+    size: int,
+) -> tuple[NDArray[np.float64], float]:
+    """The base moved in the template's frame, and the share of variation explained then."""
+    scale = np.repeat([spreads[name] for name in PRIOR_SPREADS], 3)[:size]
+    strength = np.sqrt(prior_weight)
+
+    def residual(unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([problem.residual(base @ affine(unit * scale)), strength * unit])
+
+    solved = optimize.least_squares(
+        residual, np.zeros(size), diff_step=1e-2, xtol=2e-3, ftol=1e-5, gtol=1e-8, max_nfev=25
+    )
+    moved = base @ affine(solved.x * scale)
+    return moved, 1.0 - problem.unexplained(moved)
+
+
+class _Problem:
+    """A scan, the places of the template where it is looked at, and the tissue maps there."""
+
+    def __init__(
+        self,
+        image_zyx: NDArray[np.float32],
+        geometry: VolumeGeometry,
+        template: Template,
+        *,
+        whole_brain: bool,
+    ) -> None:
+        brain = template.maps["brain"]
+        if whole_brain:
+            step = COARSE_STEP
+            chosen = ndimage.binary_dilation(brain > LIKELY, iterations=round(25.0 / SPACING_MM))
+            fwhm = COARSE_FWHM_MM
+        else:
+            step = 1
+            striata = (template.striatum("right") + template.striatum("left")) > LIKELY
+            chosen = ndimage.distance_transform_edt(~striata) * SPACING_MM <= LOCAL_MARGIN_MM
+            fwhm = 0.0
+        thinned = np.zeros_like(chosen)
+        thinned[::step, ::step, ::step] = True
+        chosen = chosen & thinned
+        sigma = [fwhm / 2.3548 / mm for mm in geometry.spacing_mm_zyx]
+        self.image = ndimage.gaussian_filter(image_zyx, sigma) if fwhm else image_zyx
+        self.index_from_lps = np.linalg.inv(geometry.affine_lps)
+        self.points = np.concatenate([template.points_mm[chosen], np.ones((int(chosen.sum()), 1))], axis=1)
+        maps = [np.ones(len(self.points))]
+        blur = float(np.hypot(fwhm, 8.0))
+        soft = template.blurred("brain", blur)[chosen]
+        places = template.points_mm[brain > LIKELY]
+        self.brain_centre_mm = places.mean(axis=0)
+        radius = np.linalg.norm(
+            (template.points_mm[chosen] - self.brain_centre_mm) / places.std(axis=0), axis=1
+        )
+        maps += [soft, soft * radius**2] if whole_brain else [soft]
+        maps += [template.blurred(part, blur)[chosen] for part in PARTS]
+        self.maps = np.stack(maps, axis=1)
+
+    def _seen(
+        self, patient_from_template: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values of the scan at the places, and 1 where they lie inside of it."""
+        index = self.points @ (self.index_from_lps @ patient_from_template)[:3].T
+        values = ndimage.map_coordinates(self.image, index.T, order=1, mode="nearest")
+        limits = np.asarray(self.image.shape) - 1
+        inside = np.all((index >= -0.5) & (index <= limits + 0.5), axis=1)
+        return np.asarray(values, dtype=np.float64), inside.astype(np.float64)
+
+    def residual(self, patient_from_template: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the maps leave, ``(n,)``; its square sum is the share unexplained."""
+        values, inside = self._seen(patient_from_template)
+        total = max(float(inside.sum()), 1.0)
+        maps = self.maps * inside[:, None]
+        centred = (values - values @ inside / total) * inside
+        gram = maps.T @ maps + np.eye(maps.shape[1]) * 1e-6 * total
+        weights = np.linalg.solve(gram, maps.T @ centred)
+        left = centred - maps @ weights
+        # Few places inside explain themselves: what is outside counts as unexplained.
+        missing = len(inside) / total
+        return np.asarray(left * np.sqrt(missing / max(float(centred @ centred), 1e-12)))
+
+    def unexplained(self, patient_from_template: NDArray[np.float64]) -> float:
+        """Share of the variation that no mixture of the maps explains."""
+        left = self.residual(patient_from_template)
+        return float(left @ left)
