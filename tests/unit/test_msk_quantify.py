@@ -1,0 +1,155 @@
+"""Numbers of msk_ct on volumes whose answers are known without measuring."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from apps.msk_ct.codes import CODES, JAPANESE
+from apps.msk_ct.quantify import compare_sides, quantify
+from apps.msk_ct.structures import SEGMENTS, STRUCTURES, Side, segment_number
+from operators.geometry import VolumeGeometry
+from operators.measure.attenuation import DensityLine
+from operators.measure.metal import largest_metal_mm3
+from operators.measure.truncation import cut_off_labels
+
+GRID = VolumeGeometry((20, 40, 50), (2.5, 1.0, 2.0), (0.0, 0.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
+VOXEL_ML = 0.005
+RIGHT = segment_number("gluteus_medius", Side.RIGHT)
+LEFT = segment_number("gluteus_medius", Side.LEFT)
+FEMUR = segment_number("femur", Side.RIGHT)
+
+
+def box(volume, z, y, x, value):
+    volume[z[0] : z[1], y[0] : y[1], x[0] : x[1]] = value
+
+
+@pytest.fixture
+def scene():
+    """A right gluteus medius of 20 HU and 600 voxels, a left one of 50 HU and 800, a femur of 300 HU."""
+    segments = np.zeros(GRID.shape_zyx, dtype=np.uint8)
+    hu = np.full(GRID.shape_zyx, -100.0, dtype=np.float32)
+    for value, x, z, brightness in ((RIGHT, 5, (5, 11), 20.0), (LEFT, 30, (5, 13), 50.0)):
+        box(segments, z, (10, 20), (x, x + 10), value)
+        box(hu, z, (10, 20), (x, x + 10), brightness)
+    box(segments, (12, 16), (25, 35), (5, 10), FEMUR)
+    box(hu, (12, 16), (25, 35), (5, 10), 300.0)
+    return hu, segments
+
+
+def measured(hu, segments, **arguments):
+    given = {"psv": {}, "predictive_dice": {}} | arguments
+    return quantify(hu, segments, GRID, **given)
+
+
+def test_a_muscle_has_volume_attenuation_fat_and_lean_mass(scene):
+    one = measured(*scene, psv={RIGHT: 0.01}, predictive_dice={RIGHT: 0.9}).structures[RIGHT]
+    assert one.volume_ml == pytest.approx(600 * VOXEL_ML)
+    assert one.mean_hu == pytest.approx(20.0)
+    assert one.sd_hu == pytest.approx(0.0, abs=1e-6)
+    assert one.fat_fraction_percent == pytest.approx(100 * 38 / 158)
+    assert one.lean_mass_g == pytest.approx(3.0 * 1.06 * 50 / 60)
+    assert one.density_mg_cm3 is None
+    assert (one.psv, one.predictive_dice) == (0.01, 0.9)
+
+
+def test_fat_and_lean_are_those_of_the_voxels_and_not_of_the_mean(scene):
+    hu, segments = scene
+    hu[5:8, 10:20, 5:15] = 58.0
+    hu[8:11, 10:20, 5:15] = -100.0
+    one = measured(hu, segments).structures[RIGHT]
+    assert one.mean_hu == pytest.approx(-21.0)
+    assert one.sd_hu == pytest.approx(79.0)
+    assert one.fat_fraction_percent == pytest.approx(50.0)
+    assert one.lean_mass_g == pytest.approx(1.5 * 1.06)
+
+
+def test_a_bone_has_density_by_the_line_that_is_given(scene):
+    plain = measured(*scene)
+    assert plain.structures[FEMUR].density_mg_cm3 == pytest.approx(240.0)
+    assert plain.structures[FEMUR].fat_fraction_percent is None
+    assert plain.structures[FEMUR].lean_mass_g is None
+    assert not plain.density_line.is_calibrated
+    line = DensityLine(slope=0.7, intercept=-5.0, is_calibrated=True)
+    assert measured(*scene, density_line=line).structures[FEMUR].density_mg_cm3 == pytest.approx(205.0)
+
+
+def test_what_is_not_there_is_absent(scene):
+    hu, segments = scene
+    segments[0, 0, 0] = segment_number("sacrum")
+    assert set(measured(hu, segments).structures) == {RIGHT, LEFT, FEMUR}
+
+
+def test_sides_are_compared_relative_to_the_larger_and_to_the_denser_one(scene):
+    difference = measured(*scene).differences["gluteus_medius"]
+    assert difference.smaller is Side.RIGHT
+    assert difference.atrophy_percent == pytest.approx(25.0)
+    assert difference.less_dense is Side.RIGHT
+    assert difference.attenuation_deficit_hu == pytest.approx(30.0)
+
+
+def test_the_smaller_side_need_not_be_the_less_dense_one(scene):
+    hu, segments = scene
+    hu[segments == RIGHT] = 55.0
+    difference = measured(hu, segments).differences["gluteus_medius"]
+    assert (difference.smaller, difference.less_dense) == (Side.RIGHT, Side.LEFT)
+    assert difference.attenuation_deficit_hu == pytest.approx(5.0)
+
+
+def test_sides_are_not_compared_when_one_is_cut_off_doubtful_or_absent(scene):
+    hu, segments = scene
+    doubtful = measured(hu, segments, unreliable=frozenset({LEFT}))
+    assert doubtful.differences == {}
+    assert doubtful.not_compared == {"gluteus_medius": "low expected accuracy"}
+    assert doubtful.structures[LEFT].is_unreliable
+    cut = segments.copy()
+    box(cut, (5, 11), (10, 20), (0, 5), RIGHT)
+    assert measured(hu, cut).not_compared == {"gluteus_medius": "cut off by the edge of the scan"}
+    alone = np.where(segments == LEFT, 0, segments)
+    assert measured(hu, alone).not_compared == {"gluteus_medius": "one side was not found"}
+    assert compare_sides({}) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "where", [(0, 15, 15), (-1, 15, 15), (5, 0, 15), (5, -1, 15), (5, 15, 0), (5, 15, -1)]
+)
+def test_a_structure_at_any_face_of_the_volume_is_cut_off(where):
+    segments = np.zeros(GRID.shape_zyx, dtype=np.uint8)
+    segments[5:8, 10:20, 10:20] = LEFT
+    hu = np.zeros(GRID.shape_zyx, dtype=np.float32)
+    assert cut_off_labels(segments, hu) == frozenset()
+    segments[where] = RIGHT
+    assert cut_off_labels(segments, hu) == {RIGHT}
+
+
+def test_a_structure_at_the_edge_of_the_round_field_of_view_is_cut_off():
+    z, y, x = np.indices((3, 64, 64))
+    hu = np.where((y - 31.5) ** 2 + (x - 31.5) ** 2 < 30**2, 40.0, -2048.0)
+    segments = np.zeros(hu.shape, dtype=np.uint8)
+    segments[1, 25:35, 25:35] = LEFT
+    segments[1, 30:34, 2:6] = RIGHT
+    assert cut_off_labels(segments, hu) == {RIGHT}
+    body = np.where((y - 31.5) ** 2 + (x - 31.5) ** 2 < 20**2, 40.0, -990.0 + (z + y + x) % 5)
+    assert cut_off_labels(segments, body) == frozenset()
+
+
+def test_metal_is_the_largest_bright_piece():
+    hu = np.full(GRID.shape_zyx, 50.0, dtype=np.float32)
+    assert largest_metal_mm3(hu, GRID) == 0.0
+    hu[3, 3, 3] = hu[8, 20, 20] = 3071.0
+    assert largest_metal_mm3(hu, GRID) == pytest.approx(5.0)
+    hu[10:12, 10:13, 10:14] = 3000.0
+    assert largest_metal_mm3(hu, GRID) == pytest.approx(24 * 5.0)
+
+
+def test_every_structure_has_a_code_of_its_own_and_a_japanese_name():
+    assert set(CODES) == set(JAPANESE) == {structure.name for structure in STRUCTURES}
+    values = [(one.primary.scheme_designator, one.primary.value) for one in CODES.values()]
+    assert len(set(values)) == len(STRUCTURES)
+    assert len(SEGMENTS) == 43
+    for structure in STRUCTURES:
+        given = CODES[structure.name]
+        assert given.primary.scheme_designator == (
+            "SCT" if structure.is_bone else given.primary.scheme_designator
+        )
+        assert (given.primary.scheme_designator == "99DAIN") == bool(given.parts)
