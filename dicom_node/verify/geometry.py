@@ -1,6 +1,7 @@
-"""A segmentation lies on the grid of the images that it was made from.
+"""A segmentation or parametric map lies on the grid of the images that it was made from.
 
-Positions are millimetres in the DICOM patient system, LPS (PS3.3 C.7.6.2.1.1).
+A map may have other pixels than its source, but lies on its slices and inside them. Positions
+are millimetres in the DICOM patient system, LPS (PS3.3 C.7.6.2.1.1).
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ ORIENTATION_TOLERANCE = 1e-4
 SPACING_TOLERANCE_MM = 1e-4
 """Per pixel: 0.05 mm over 512 pixels."""
 
+PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
+
 
 @dataclass(frozen=True)
 class Planes:
     """Frames in the patient.
 
     Args:
-        rows: Rows of every frame.
-        columns: Columns of every frame.
+        sizes: ``(n, 2)`` int: rows and columns of each frame.
         positions_mm_lps: ``(n, 3)`` float64: centre of the first pixel of each frame.
         orientations: ``(n, 6)`` float64: direction cosines of row and column.
         spacings_mm: ``(n, 2)`` float64: distance of rows, of columns.
@@ -40,8 +42,7 @@ class Planes:
             the source frames that it says each frame was derived from.
     """
 
-    rows: int
-    columns: int
+    sizes: NDArray[np.int64]
     positions_mm_lps: NDArray[np.float64]
     orientations: NDArray[np.float64]
     spacings_mm: NDArray[np.float64]
@@ -72,23 +73,29 @@ def check_geometry(name: str, dataset: Dataset, sources: Sources) -> None:
 
 def _complaint(dataset: Dataset, sources: Sequence[Dataset]) -> str:
     """What is wrong with the object on the grid of this series; empty when nothing is."""
-    first = sources[0]
-    if (dataset.get("Rows"), dataset.get("Columns")) != (first.get("Rows"), first.get("Columns")):
-        return (
-            f"{dataset.get('Rows')} rows and {dataset.get('Columns')} columns, "
-            f"the source has {first.get('Rows')} and {first.get('Columns')}"
-        )
-    frame_of_reference = str(first.get("FrameOfReferenceUID") or "")
-    if frame_of_reference and str(dataset.get("FrameOfReferenceUID", "")) != frame_of_reference:
+    frames_of_reference = {str(source.get("FrameOfReferenceUID") or "") for source in sources} - {""}
+    if frames_of_reference and str(dataset.get("FrameOfReferenceUID", "")) not in frames_of_reference:
         return "FrameOfReferenceUID is not the source's"
     grids = list(source_grids(sources))
     if not grids:
-        return ""
+        return _other_size(_size(dataset), np.array([_size(source) for source in sources]))
     planes = frame_planes(dataset)
     if planes is None:
         return "its frames have no position, orientation or spacing, the source's have"
-    answers = [_mismatch(planes, grid) for grid in grids]
+    compare = _map_mismatch if str(dataset.get("SOPClassUID", "")) == PARAMETRIC_MAP else _mismatch
+    answers = [compare(planes, grid) for grid in grids]
     return "" if "" in answers else answers[0]
+
+
+def _size(image: Dataset) -> tuple[int, int]:
+    return int(image.get("Rows") or 0), int(image.get("Columns") or 0)
+
+
+def _other_size(size: Sequence[int], allowed: NDArray[np.int64]) -> str:
+    """A complaint when none of the sources has this size."""
+    if (allowed == np.asarray(size)).all(axis=1).any():
+        return ""
+    return f"{size[0]} rows and {size[1]} columns, the source has {allowed[0][0]} and {allowed[0][1]}"
 
 
 def source_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
@@ -100,14 +107,12 @@ def source_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
     Yields:
         Nothing when the images have no position in the patient.
     """
-    first = sources[0]
     yield from _nm_grids([source for source in sources if source.get("DetectorInformationSequence")])
     stacks = [frame_planes(source) for source in sources]
     planes = [stack for stack in stacks if stack is not None]
     if planes:
         yield Planes(
-            int(first.Rows),
-            int(first.Columns),
+            np.concatenate([stack.sizes for stack in planes]),
             np.concatenate([stack.positions_mm_lps for stack in planes]),
             np.concatenate([stack.orientations for stack in planes]),
             np.concatenate([stack.spacings_mm for stack in planes]),
@@ -125,8 +130,7 @@ def _nm_grids(sources: Sequence[Dataset]) -> Iterator[Planes]:
     slices = [plane for source in sources if _frame_count(source) == 1 for plane in _nm_stack(source, 1.0)]
     if slices:
         yield Planes(
-            slices[0].rows,
-            slices[0].columns,
+            np.concatenate([one.sizes for one in slices]),
             np.concatenate([one.positions_mm_lps for one in slices]),
             np.concatenate([one.orientations for one in slices]),
             np.concatenate([one.spacings_mm for one in slices]),
@@ -155,8 +159,7 @@ def _nm_stack(source: Dataset, sign: float) -> Iterator[Planes]:
     normal = np.cross(orientation[:3], orientation[3:])
     offsets = sign * float(step) * np.arange(count, dtype=np.float64)[:, None]
     yield Planes(
-        int(source.Rows),
-        int(source.Columns),
+        np.tile(_size(source), (count, 1)),
         position + offsets * normal,
         np.tile(orientation, (count, 1)),
         np.tile(spacing, (count, 1)),
@@ -205,8 +208,7 @@ def frame_planes(dataset: Dataset) -> Planes | None:
         np.array(part, dtype=np.float64) for part in zip(*complete, strict=True)
     )
     return Planes(
-        int(dataset.get("Rows", 0)),
-        int(dataset.get("Columns", 0)),
+        np.tile(_size(dataset), (len(positions), 1)),
         positions,
         orientations,
         spacings,
@@ -237,21 +239,93 @@ def _floats(dataset: Dataset, keyword: str, count: int) -> NDArray[np.float64] |
 
 
 def _mismatch(planes: Planes, grid: Planes) -> str:
+    """Why these are not frames of the grid; empty when each is one."""
     all_names: frozenset[tuple[str, int]] = frozenset().union(*grid.names)
     for number in range(len(planes.positions_mm_lps)):
         distance_mm = np.abs(grid.positions_mm_lps - planes.positions_mm_lps[number]).max(axis=1)
-        nearest = int(distance_mm.argmin())
-        if distance_mm[nearest] > POSITION_TOLERANCE_MM:
+        there = np.flatnonzero(distance_mm <= POSITION_TOLERANCE_MM)
+        if not there.size:
             return (
-                f"frame {number + 1} lies {distance_mm[nearest]:.3g} mm away from the nearest frame "
+                f"frame {number + 1} lies {distance_mm.min():.3g} mm away from the nearest frame "
                 f"of the source (tolerance {POSITION_TOLERANCE_MM} mm)"
             )
-        if np.abs(grid.orientations[nearest] - planes.orientations[number]).max() > ORIENTATION_TOLERANCE:
+        # Frames of several orientations, such as a localizer's, may begin at the same place.
+        there = there[_is_near(grid.orientations[there], planes.orientations[number], ORIENTATION_TOLERANCE)]
+        if not there.size:
             return f"frame {number + 1} has another orientation than the source"
-        if np.abs(grid.spacings_mm[nearest] - planes.spacings_mm[number]).max() > SPACING_TOLERANCE_MM:
+        there = there[_is_near(grid.spacings_mm[there], planes.spacings_mm[number], SPACING_TOLERANCE_MM)]
+        if not there.size:
             return f"frame {number + 1} has another pixel spacing than the source"
-        there = np.flatnonzero(distance_mm <= POSITION_TOLERANCE_MM)
-        said = planes.names[number] & all_names
-        if said and said.isdisjoint(frozenset().union(*(grid.names[index] for index in there))):
+        complaint = _other_size(planes.sizes[number].tolist(), grid.sizes[there])
+        if complaint:
+            return complaint
+        if _is_from_elsewhere(planes.names[number] & all_names, grid, there):
             return f"frame {number + 1} is said to be derived from source frames that lie elsewhere"
     return ""
+
+
+def _map_mismatch(planes: Planes, grid: Planes) -> str:
+    """Why these frames are not within slices of the grid; empty when each is."""
+    all_names: frozenset[tuple[str, int]] = frozenset().union(*grid.names)
+    for number in range(len(planes.positions_mm_lps)):
+        there = np.flatnonzero(
+            _is_near(grid.orientations, planes.orientations[number], ORIENTATION_TOLERANCE)
+        )
+        if not there.size:
+            return f"frame {number + 1} has another orientation than the source"
+        row, column = planes.orientations[number][:3], planes.orientations[number][3:]
+        offsets_mm = planes.positions_mm_lps[number] - grid.positions_mm_lps[there]
+        distance_mm = np.abs(offsets_mm @ np.cross(row, column))
+        if distance_mm.min() > POSITION_TOLERANCE_MM:
+            return (
+                f"frame {number + 1} lies {distance_mm.min():.3g} mm away from the nearest slice "
+                f"of the source (tolerance {POSITION_TOLERANCE_MM} mm)"
+            )
+        is_on_slice = distance_mm <= POSITION_TOLERANCE_MM
+        there, offsets_mm = there[is_on_slice], offsets_mm[is_on_slice]
+        beyond_mm = np.maximum(
+            _beyond_mm(offsets_mm @ row, planes, grid, (number, there), axis=1),
+            _beyond_mm(offsets_mm @ column, planes, grid, (number, there), axis=0),
+        )
+        # A last block of source pixels may be incomplete: the map then ends behind it.
+        inside = beyond_mm <= planes.spacings_mm[number].max() + POSITION_TOLERANCE_MM
+        if not inside.any():
+            return f"frame {number + 1} reaches {beyond_mm.min():.3g} mm out of the slice of the source"
+        if _is_from_elsewhere(planes.names[number] & all_names, grid, there[inside]):
+            return f"frame {number + 1} is said to be derived from source frames that lie elsewhere"
+    return ""
+
+
+def _beyond_mm(
+    offsets_mm: NDArray[np.float64],
+    planes: Planes,
+    grid: Planes,
+    which: tuple[int, NDArray[np.intp]],
+    *,
+    axis: int,
+) -> NDArray[np.float64]:
+    """How far a frame's outer edges lie outside of slices along rows' (0) or columns' (1) axis.
+
+    Args:
+        offsets_mm: Centre of the frame's first pixel, counted from that of each slice.
+        planes: With the frame.
+        grid: With the slices.
+        which: Number of the frame, numbers of the slices.
+        axis: 0 down the rows, 1 along the columns.
+    """
+    number, there = which
+    pixel_mm, slice_pixel_mm = planes.spacings_mm[number, axis], grid.spacings_mm[there, axis]
+    first = offsets_mm - pixel_mm / 2 + slice_pixel_mm / 2
+    last = first + planes.sizes[number, axis] * pixel_mm
+    beyond: NDArray[np.float64] = np.maximum(-first, last - grid.sizes[there, axis] * slice_pixel_mm)
+    return beyond
+
+
+def _is_near(rows: NDArray[np.float64], wanted: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
+    near: NDArray[np.bool_] = np.abs(rows - wanted).max(axis=1) <= tolerance
+    return near
+
+
+def _is_from_elsewhere(said: frozenset[tuple[str, int]], grid: Planes, there: NDArray[np.intp]) -> bool:
+    """True when frames of the grid are named and none of them is at the place."""
+    return bool(said) and said.isdisjoint(frozenset().union(*(grid.names[index] for index in there)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,12 @@ from dicom_node.verify.attributes import check_copied, check_uids
 from dicom_node.verify.content import check_companions, check_content, check_statement, read_whole
 from dicom_node.verify.geometry import check_geometry
 from dicom_node.verify.manifest import FILE_NAME, ResultManifest, VerifiedObject, path_inside, read_manifest
+from dicom_node.verify.maps import check_map
 from dicom_node.verify.promises import OutputPromise
 from dicom_node.verify.references import check_references
 from dicom_node.verify.sources import KnownInstances, Sources, known_instance, read_sources
+
+log = logging.getLogger(__name__)
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_STATEMENT = "research use, trained on synthetic data"
@@ -85,11 +89,21 @@ def verify_results(
         with _readable_as_its_class(name):
             check_copied(name, dataset, sources)
             check_content(name, dataset)
+            check_map(name, dataset)
             check_references(name, dataset, known, (study_instances, predecessors))
             _check_grid(name, dataset, sources)
             if SYNTHETIC in (identity.training_kind, manifest.training_kind):
                 check_statement(name, dataset, identity.training_statement)
+    log.info(
+        "result is what was promised",
+        extra={"action": "result_verified", "app": identity.app, "sizes": _sizes(objects)},
+    )
     return objects
+
+
+def _sizes(objects: Sequence[VerifiedObject]) -> str:
+    """Names and sizes of the files, for an administrator who has to store and send them."""
+    return ", ".join(f"{item.path.name} {item.path.stat().st_size / 1e6:.2f} MB" for item in objects)
 
 
 @contextmanager
