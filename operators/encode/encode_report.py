@@ -48,7 +48,7 @@ class EncodeReport(Step):
     keep it from ever starting.
     """
 
-    receives = ("content", "segmentations")
+    receives: tuple[str, ...] = ("content", "segmentations")
     emits = ("report",)
 
     def __init__(

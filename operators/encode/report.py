@@ -189,7 +189,7 @@ def build_report(
     remarks = _remarks(producer, warnings)
     content[0].ContentSequence.append(_text_container(remarks))
     dataset = sr.Comprehensive3DSR(
-        evidence=[*map(stand_in, sources), *(made.dataset for made in (*segmentations, *maps))],
+        evidence=[*map(stand_in, sources), *(s.dataset for s in segmentations), *(m.dataset for m in maps)],
         content=content,
         series_instance_uid=producer.uid(f"series/{role}"),
         series_number=producer.series_number(ordinal),

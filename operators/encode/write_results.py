@@ -31,10 +31,8 @@ def write(
     maps: Sequence[EncodedMap] = (),
 ) -> None:
     """Write everything that an analysis made."""
-    objects = [
-        MadeObject(role=made.role, file_stem=made.role, dataset=made.dataset)
-        for made in (*segmentations, *maps)
-    ]
+    objects = [MadeObject(role=s.role, file_stem=s.role, dataset=s.dataset) for s in segmentations]
+    objects += [MadeObject(role=m.role, file_stem=m.role, dataset=m.dataset) for m in maps]
     objects.append(MadeObject(role="report", file_stem="report", dataset=report))
     objects += [
         MadeObject(role="key_image", file_stem=f"key_image_{number}", dataset=image)
@@ -51,7 +49,7 @@ class WriteResults(Step):
     With ``has_maps`` it also receives ``encoded_maps``.
     """
 
-    receives = ("segmentations", "report", "key_images", "pdf", "pictures", "outcome")
+    receives: tuple[str, ...] = ("segmentations", "report", "key_images", "pdf", "pictures", "outcome")
 
     def __init__(
         self,
