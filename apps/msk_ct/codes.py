@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
-from apps.msk_ct.structures import STRUCTURES, Side, Structure
+from apps.msk_ct.structures import Side, Structure
 from operators.encode import codes
 
 
@@ -125,7 +125,7 @@ MILLIGRAM_PER_CM3 = Code("mg/cm3", "UCUM", "mg/cm^3")
 def codes_of(structure: Structure) -> StructureCodes:
     """How this structure is coded.
 
-    >>> codes_of(STRUCTURES[4]).primary.value
+    >>> codes_of(Structure(name="gluteus_maximus", title="Gluteus maximus")).primary.value
     '22314'
     """
     return CODES[structure.name]

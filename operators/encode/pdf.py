@@ -32,6 +32,8 @@ SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.5, 0.4)
 """Tried in turn; the first at which everything fits is used."""
 LEAST_PICTURE_SHARE = 0.7
 """Pictures are not shrunk below this share of the page's width; the text is shrunk instead."""
+WIDE_FIRST_SHARE = 0.3
+"""Width of the first column of a wide table, which names what the others are numbers of."""
 WARNING_COLOUR = colors.HexColor("#8a3b00")
 STATEMENT_COLOUR = colors.HexColor("#b00020")
 INK = colors.HexColor("#1b2a38")
@@ -60,11 +62,13 @@ class PageTable:
         title: Above it.
         header: First row; empty for a table without one.
         rows: The others, all of one length.
+        is_wide: It has the whole width of the page, below the tables that stand side by side.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    is_wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,7 @@ class Page:
     Args:
         title: Of the report.
         summary: The result in one sentence.
-        tables: Numbers; two stand side by side.
+        tables: Numbers; two stand side by side, wide ones below.
         figures: Rows of pictures, which share the room that text and tables leave.
         warnings: Sentences that a reader must see.
         notes: Small print: method, limits.
@@ -220,7 +224,13 @@ def _head(page: Page, source: Dataset, producer: Producer, width: float) -> list
     story += [Spacer(1, 4), _patient_table(source, width), Spacer(1, 5)]
     story += [Paragraph(markup(page.summary), _HEADING), Spacer(1, 3)]
     story += [_warning_box(page.warnings, width), Spacer(1, 4)] if page.warnings else []
-    return [*story, _two_columns(page.tables, width), Spacer(1, 5)] if page.tables else story
+    narrow = [table for table in page.tables if not table.is_wide]
+    story += [_two_columns(narrow, width), Spacer(1, 5)] if narrow else []
+    for table in page.tables:
+        if table.is_wide:
+            story += [Paragraph(markup(table.title), _HEADING), Spacer(1, 1.5)]
+            story += [_numbers(table, width), Spacer(1, 5)]
+    return story
 
 
 def _pictures(rows: Sequence[Sequence[PageFigure]], width: float, room: float) -> list[Flowable]:
@@ -322,7 +332,7 @@ def _numbers(table: PageTable, width: float) -> Flowable:
     rows = [[Paragraph(f"<b>{markup(c)}</b>", _TEXT) for c in table.header]] if table.header else []
     rows += [[Paragraph(markup(c), _TEXT) for c in row] for row in table.rows]
     others = len(table.rows[0]) - 1
-    first = width * (0.46 if others > 1 else 0.62)
+    first = width * (WIDE_FIRST_SHARE if table.is_wide else 0.46 if others > 1 else 0.62)
     flowable = Table(rows, colWidths=[first] + [(width - first) / max(others, 1)] * others)
     style: list[tuple[Any, ...]] = [("LINEBELOW", (0, 0), (-1, -1), 0.3, LINE)]
     style += [("BACKGROUND", (0, 0), (-1, 0), SHADE)] if table.header else []
