@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from operators.geometry import VolumeGeometry
 from operators.phantom.identity import phantom_uid
@@ -28,6 +28,12 @@ class CtPhantomStudy:
         station: The simulated hospital's scanner.
         body_part: Body Part Examined (0018,0015).
         description: Of study and series.
+        patient_position: How the patient lies (0018,5100), such as HFS or FFS.
+        age_years, sex, weight_kg, height_m: Of the patient, as far as they are known.
+        kernel: Convolution Kernel (0018,1210).
+        kvp: Peak kilo voltage.
+        contrast: Contrast/Bolus Agent (0018,0010), empty for none.
+        transfer_syntax: Of the pixels: uncompressed, JPEG-LS lossless or JPEG 2000 lossless.
     """
 
     kind: str
@@ -35,6 +41,15 @@ class CtPhantomStudy:
     station: str
     body_part: str
     description: str
+    patient_position: str = "HFS"
+    age_years: int | None = None
+    sex: str = "O"
+    weight_kg: float | None = None
+    height_m: float | None = None
+    kernel: str = ""
+    kvp: int = 120
+    contrast: str = ""
+    transfer_syntax: UID = ExplicitVRLittleEndian
 
 
 def write_ct_series(
@@ -49,12 +64,14 @@ def write_ct_series(
         study: Identity.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stored = np.clip(np.rint(hu_zyx), LOWEST_HU, HIGHEST_HU).astype(np.int32) - INTERCEPT_HU
     files = []
-    for z, plane in enumerate(stored.astype("<u2")):
+    for z, plane_hu in enumerate(hu_zyx):
+        plane = (np.clip(np.rint(plane_hu), LOWEST_HU, HIGHEST_HU) - INTERCEPT_HU).astype("<u2")
         dataset = _header(geometry, study, z)
         dataset.PixelData = plane.tobytes()
         dataset["PixelData"].VR = "OW"
+        if study.transfer_syntax != ExplicitVRLittleEndian:
+            dataset.compress(study.transfer_syntax, plane, generate_instance_uid=False)
         files.append(folder / f"slice_{z + 1:04d}.dcm")
         dataset.save_as(files[-1], enforce_file_format=True)
     return files
@@ -73,7 +90,14 @@ def _header(geometry: VolumeGeometry, study: CtPhantomStudy, z: int) -> Dataset:
     dataset.FrameOfReferenceUID = phantom_uid(*identity, "frame of reference")
     dataset.PatientName = f"PHANTOM^{study.kind}^{study.seed}"
     dataset.PatientID = f"PHANTOM-{study.kind}-{study.station}-{study.seed}"[:64]
-    dataset.PatientBirthDate, dataset.PatientSex = "19600101", "O"
+    dataset.PatientBirthDate, dataset.PatientSex = "19600101", study.sex
+    if study.age_years is not None:
+        dataset.PatientBirthDate = f"{int(DATE[:4]) - study.age_years}0101"
+        dataset.PatientAge = f"{study.age_years:03d}Y"
+    if study.weight_kg is not None:
+        dataset.PatientWeight = round(study.weight_kg, 1)
+    if study.height_m is not None:
+        dataset.PatientSize = round(study.height_m, 2)
     dataset.PatientIdentityRemoved, dataset.DeidentificationMethod = "YES", "computer-generated phantom"
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = DATE
     dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = "101500"
@@ -83,12 +107,16 @@ def _header(geometry: VolumeGeometry, study: CtPhantomStudy, z: int) -> Dataset:
     dataset.StationName, dataset.SoftwareVersions = study.station[:16], "dicom-node phantom 1"
     dataset.BodyPartExamined, dataset.PatientPosition, dataset.PositionReferenceIndicator = (
         study.body_part,
-        "HFS",
+        study.patient_position,
         "",
     )
     dataset.SeriesNumber, dataset.AcquisitionNumber, dataset.InstanceNumber = 1, 1, z + 1
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.KVP = 120
+    dataset.KVP = study.kvp
+    if study.kernel:
+        dataset.ConvolutionKernel = study.kernel
+    if study.contrast:
+        dataset.ContrastBolusAgent = study.contrast
     _put_geometry(dataset, geometry, z)
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.Rows, dataset.Columns = geometry.shape_zyx[1:]
