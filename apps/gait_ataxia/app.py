@@ -43,7 +43,7 @@ from operators.package import run_as_package
 from operators.pose.body25 import PoseSeries
 from operators.pose.openpose import read_openpose
 from operators.pose.scene import Scene, look
-from operators.video.encapsulate import view_of
+from operators.video.photographic import view_of
 from operators.video.read_frames import Video, read_video
 
 

@@ -20,7 +20,7 @@ from pydicom import dcmread
 from operators.pose.body25 import PoseSeries
 from operators.pose.estimate import MediaPipePose, PoseEstimator
 from operators.pose.scene import look
-from operators.video.encapsulate import view_of
+from operators.video.photographic import view_of
 from operators.video.read_frames import read_video
 
 POSE_FILE = "pose.npz"

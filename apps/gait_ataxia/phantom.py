@@ -44,9 +44,9 @@ from apps.gait_ataxia.walker import (
     truth_of,
     walk,
 )
-from operators.encode.identity import private_coding_scheme
+from operators.encode.codes import private_coding_scheme
 from operators.phantom.identity import generator, phantom_uid
-from operators.video.encapsulate import acquisition_context, put_video
+from operators.video.photographic import acquisition_context, put_video
 from operators.video.write_h264 import write_h264
 
 WORLD = 5_150_025

@@ -18,7 +18,7 @@ from operators.encode.pictures import png_of
 from operators.encode.report import Group, Number
 from operators.encode.result import Outcome
 from operators.measure.quantity import Quantity
-from operators.video.encapsulate import ENTIRE_BODY
+from operators.video.photographic import ENTIRE_BODY
 
 PROCEDURE = codes.private("GAIT_VIDEO", "Video recording of gait")
 GAIT = codes.private("GAIT", "Gait")

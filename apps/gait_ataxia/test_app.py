@@ -27,7 +27,7 @@ from operators.job import AnalysisJob
 from operators.package import job_of_folder
 from operators.select.digests import bundle_digest
 from operators.select.manifest import load_manifest
-from operators.video.encapsulate import acquisition_context, put_video
+from operators.video.photographic import acquisition_context, put_video
 from operators.video.read_frames import decoded, read_video
 from operators.video.write_h264 import write_h264
 

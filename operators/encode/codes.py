@@ -1,20 +1,22 @@
 """Codes that several apps write, and the private scheme for the rest.
 
 SNOMED CT codes are only those listed by PS3.16; what has no standard code is
-private, under `PRIVATE_SCHEME`, which every object that uses it declares.
+private, under `PRIVATE_SCHEME`, which every object that uses it declares. Needs pydicom
+only, because the service writes codes too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 PRIVATE_SCHEME = "99DAIN"
 PRIVATE_SCHEME_UID = "2.25.231476013297158614386424373110296412207"
 PRIVATE_SCHEME_NAME = "DICOM node private codes"
+MANUFACTURER = "DICOM node project"
+"""Of what is made here, and responsible for the private scheme."""
 CODE_VALUE_LIMIT = 16
 """Longest Code Value (SH, PS3.5 6.2)."""
 
@@ -105,13 +107,41 @@ def private(value: str, meaning: str) -> Code:
     return Code(value, PRIVATE_SCHEME, meaning)
 
 
+def private_coding_scheme() -> Dataset:
+    """Item that declares the private scheme (PS3.3 C.12.1.1.10).
+
+    >>> private_coding_scheme().CodingSchemeDesignator
+    '99DAIN'
+    """
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodingSchemeUID = PRIVATE_SCHEME, PRIVATE_SCHEME_UID
+    item.CodingSchemeName = PRIVATE_SCHEME_NAME
+    item.CodingSchemeResponsibleOrganization = MANUFACTURER
+    return item
+
+
+def coded(code: Code) -> Dataset:
+    """A code as an item of a code sequence (PS3.3 8.8).
+
+    >>> coded(LIVER).CodeMeaning
+    'Liver'
+    """
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
+    return item
+
+
 def add_equivalents(item: Dataset, equivalents: Sequence[Code]) -> None:
     """Add the same concept in other schemes to a code (Equivalent Code Sequence, PS3.3 8.8).
 
-    >>> heart = CodedConcept.from_code(HEART)
+    >>> heart = coded(HEART)
     >>> add_equivalents(heart, [Code("7088", "FMA", "Heart")])
     >>> heart.EquivalentCodeSequence[0].CodingSchemeDesignator
     'FMA'
     """
     if equivalents:
-        item.EquivalentCodeSequence = [CodedConcept.from_code(code) for code in equivalents]
+        item.EquivalentCodeSequence = [coded(code) for code in equivalents]

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta, timezone
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from operators.encode.identity import MANUFACTURER, Producer, private_coding_scheme
+from operators.encode.codes import MANUFACTURER, private_coding_scheme
+from operators.encode.identity import Producer
 
 PATIENT_KEYWORDS = (
     "PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID",

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from operators.encode.context import complete, reference
 from operators.encode.identity import Producer
 from operators.encode.secondary_capture import new_object
-from operators.video.encapsulate import VIDEO_PHOTOGRAPHIC, StreamFacts, put_video
+from operators.video.photographic import VIDEO_PHOTOGRAPHIC, StreamFacts, put_video
 
 
 def build_derived_video(

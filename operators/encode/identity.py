@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import highdicom as hd
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.uid import UID
 
 from operators.encode import codes
 from operators.job import AnalysisJob
 from operators.select.digests import bundle_digest
 
-MANUFACTURER = "DICOM node project"
+MANUFACTURER = codes.MANUFACTURER
 NAMESPACE = uuid.UUID("5f1ac2c4-9f07-4d6f-8d2e-1a06b7a0c5de")
 """Namespace of the name-based UUIDs that UIDs are made of (RFC 9562, version 5)."""
 SYNTHETIC = "synthetic"
@@ -154,17 +153,6 @@ class Producer:
             contribution_datetime=self.created.strftime("%Y%m%d%H%M%S%z"),
             contribution_description=f"{self.title}. {self.statement}".strip()[:1024],
         )
-
-
-def private_coding_scheme() -> CodingSchemeIdentificationItem:
-    """Item that declares the private scheme (PS3.3 C.12.1.1.10)."""
-    item = CodingSchemeIdentificationItem(
-        designator=codes.PRIVATE_SCHEME,
-        name=codes.PRIVATE_SCHEME_NAME,
-        responsible_organization=MANUFACTURER,
-    )
-    item.CodingSchemeUID = codes.PRIVATE_SCHEME_UID
-    return item
 
 
 def read_manifest(app_dir: Path) -> dict[str, Any]:

@@ -15,6 +15,6 @@
 
 In come headers, out comes a verdict with a sentence that names the attribute. Nothing here
 prints the value of an attribute that could identify a patient, decodes a pixel, or imports
-torch, MONAI, highdicom or SimpleITK. It is the only part of ``operators`` that the service
-may import.
+torch, MONAI, highdicom or SimpleITK. Of ``operators`` the service imports this, and the writing
+of video objects (`operators.video.photographic`).
 """

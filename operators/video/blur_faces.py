@@ -24,6 +24,7 @@ from operators.errors import Refused
 from operators.pose.body25 import Joint, PoseSeries
 from operators.pose.estimate import MediaPipePose
 from operators.pose.native_logs import quiet_native_logs
+from operators.video.photographic import LEVEL_4_2, level_for
 
 LEAST_FACE_SCORE: Final = 0.3
 """Below the detector's usual 0.5: a wall that is hidden costs less than a face that is not."""
@@ -55,7 +56,6 @@ LEAST_SEEN_S: Final = 0.2
 COVER_MARGIN: Final = 0.1
 """Of a person's height, about the points that are known."""
 
-LEVEL_4_1_MACROBLOCKS_PER_S: Final = 245_760
 _HEAD: Final = (Joint.NOSE, Joint.R_EYE, Joint.L_EYE, Joint.R_EAR, Joint.L_EAR)
 
 
@@ -286,13 +286,12 @@ def _write(source: Path, target: Path, rate: Fraction, hidden: Sequence[Sequence
 
 def _encoder(output: Any, pictures: Any, rate: Fraction) -> Any:
     context = pictures.codec_context
-    macroblocks = -(-context.width // 16) * -(-context.height // 16)
-    level = "4.1" if macroblocks * rate <= LEVEL_4_1_MACROBLOCKS_PER_S else "4.2"
+    level = level_for(context.width, context.height, rate) or LEVEL_4_2
     options = {
         "preset": "veryfast",
         "crf": "18",
         "profile": "high",
-        "level": level,
+        "level": level.name,
         "maxrate": "40M",
         "bufsize": "40M",
     }

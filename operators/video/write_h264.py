@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.video.encapsulate import Codec, StreamFacts
+from operators.video.photographic import Codec, StreamFacts
 
 CONSTANT_RATE_FACTOR = 23
 """x264's own measure of quality; lower is better and larger."""

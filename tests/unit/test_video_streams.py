@@ -12,6 +12,8 @@ import pytest
 from dicom_node.receive.video import h264, mp4
 from dicom_node.receive.video.timing import timing_of
 from dicom_node.receive.video.turn import Turn, turn_of
+from operators.video.encapsulate import mp4_length
+from operators.video.photographic import LEVEL_4_1, LEVEL_4_2
 from tests.made_videos import make_video, packets
 
 HD = bytes.fromhex("67640029acd940780227e5c044000003000400000300f03c60c658")
@@ -38,12 +40,10 @@ def test_parameters_are_found_in_both_forms_of_a_decoder_configuration() -> None
 
 def test_level_limits_are_those_of_the_standard() -> None:
     sps = h264.parse_sps(HD)
-    assert not h264.misfits(sps, h264.LEVEL_4_1, Fraction(30), 8e6)
-    assert h264.misfits(sps, h264.LEVEL_4_1, Fraction(60), 8e6)
-    assert not h264.misfits(sps, h264.LEVEL_4_2, Fraction(60), 8e6)
-    assert h264.misfits(sps, h264.LEVEL_4_2, Fraction(30), 63e6) == [
-        "63.0 Mbit/s, level 4.2 has at most 62.5"
-    ]
+    assert not h264.misfits(sps, LEVEL_4_1, Fraction(30), 8e6)
+    assert h264.misfits(sps, LEVEL_4_1, Fraction(60), 8e6)
+    assert not h264.misfits(sps, LEVEL_4_2, Fraction(60), 8e6)
+    assert h264.misfits(sps, LEVEL_4_2, Fraction(30), 63e6) == ["63.0 Mbit/s, level 4.2 has at most 62.5"]
 
 
 def test_every_coded_picture_of_an_encoder_is_whole_and_none_is_when_cut(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_other_containers_are_not_bare(tmp_path: Path) -> None:
 
 def test_the_end_of_an_mp4_is_found_before_padding(tmp_path: Path) -> None:
     content = make_video(tmp_path / "a.mp4").read_bytes()
-    assert mp4.length_of(io.BytesIO(content + b"\0"), len(content) + 1) in (len(content), len(content) + 1)
-    assert mp4.length_of(io.BytesIO(content), len(content)) == len(content)
+    assert mp4_length(io.BytesIO(content + b"\0"), len(content) + 1) in (len(content), len(content) + 1)
+    assert mp4_length(io.BytesIO(content), len(content)) == len(content)
 
 
 def test_rates_of_cameras_are_recognised_through_millisecond_rounding() -> None:

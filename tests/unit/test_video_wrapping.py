@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import NotDicom, Refused
@@ -19,6 +19,7 @@ from dicom_node.receive.video.encapsulate import unwrap, write_object
 from dicom_node.receive.video.plan import Way, plan
 from dicom_node.receive.video.probe import probe
 from dicom_node.receive.video.wrap import Wrapped, wrap
+from operators.video.photographic import Codec, StreamFacts, put_video
 from tests.made_videos import (
     X264_HIGH_41,
     colours,
@@ -106,7 +107,7 @@ def test_every_attribute_of_the_image_is_right(tmp_path: Path) -> None:
 
 
 def test_codes_are_those_that_apps_read(tmp_path: Path) -> None:
-    from operators.video.encapsulate import view_of
+    from operators.video.photographic import view_of
 
     _, dataset, _ = wrapped(make_video(tmp_path / "walk.mp4"))
     assert view_of(dataset) == "sagittal"
@@ -435,6 +436,27 @@ def test_a_stream_longer_than_a_fragment_becomes_fragmentable_and_comes_back(tmp
     assert dcmread(tmp_path / "f.dcm").file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.102.1"
     unwrap(tmp_path / "f.dcm", tmp_path / "back.mp4")
     assert (tmp_path / "back.mp4").read_bytes() == content
+
+
+def test_the_service_and_the_operators_write_the_same_bytes(tmp_path: Path) -> None:
+    """One stream, one description: the file of `wrap-video` and that of a phantom are the same."""
+    video = make_video(tmp_path / "walk.mp4")
+    result = wrap(video, tmp_path / "o.dcm", SUBJECT, WALK)
+    whole = dcmread(result.path)
+    facts = StreamFacts(
+        codec=Codec.H264,
+        columns=320,
+        rows=240,
+        frames=30,
+        frame_rate=Fraction(25),
+        byte_count=video.stat().st_size,
+    )
+    context = whole.AcquisitionContextSequence
+    del whole.PixelData
+    put_video(whole, video.read_bytes(), facts)
+    whole.AcquisitionContextSequence = context
+    dcmwrite(tmp_path / "p.dcm", whole, enforce_file_format=True)
+    assert (tmp_path / "p.dcm").read_bytes() == result.path.read_bytes()
 
 
 @pytest.mark.parametrize("length", [1001, 1002])

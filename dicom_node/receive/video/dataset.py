@@ -8,35 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.coding import Code
 from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import validate_value
 
 from dicom_node import __version__
 from dicom_node.errors import Refused
 from dicom_node.store.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from operators.encode.codes import MANUFACTURER, PROCESSING_EQUIPMENT, coded, private_coding_scheme
+from operators.video.photographic import StreamFacts, acquisition_context, decimal, put_image
 
-VIDEO_PHOTOGRAPHIC: Final = UID("1.2.840.10008.5.1.4.1.1.77.1.4.1")
-LOSSY_METHOD: Final = "ISO_14496_10"
-PRIVATE_SCHEME: Final = "99DAIN"
-PRIVATE_SCHEME_UID: Final = "2.25.231476013297158614386424373110296412207"
-PRIVATE_SCHEME_NAME: Final = "DICOM node private codes"
-MANUFACTURER: Final = "DICOM node project"
-
-Code = tuple[str, str, str]
-"""Code Value, Coding Scheme Designator, Code Meaning (PS3.3 8.8)."""
-
-ENTIRE_BODY: Final[Code] = ("38266002", "SCT", "Entire body")
-CAMERA_VIEW: Final[Code] = ("CAMERA_VIEW", PRIVATE_SCHEME, "Camera view")
-GAIT_TASK: Final[Code] = ("GAIT_TASK", PRIVATE_SCHEME, "Gait task")
-WALKING_AID: Final[Code] = ("WALKING_AID", PRIVATE_SCHEME, "Walking aid")
-WALKWAY_LENGTH: Final[Code] = ("WALKWAY_LENGTH", PRIVATE_SCHEME, "Length of the walkway")
-METRE: Final[Code] = ("m", "UCUM", "meter")
-PROCESSING_EQUIPMENT: Final[Code] = ("109102", "DCM", "Processing Equipment")
-ROOM_SOUND: Final[Code] = ("109112", "DCM", "Ambient room environment")
+ROOM_SOUND: Final = Code("109112", "DCM", "Ambient room environment")
 CHANNELS: Final[dict[int, tuple[str, ...]]] = {1: ("MONO",), 2: ("STEREO", "STEREO")}
 
 LONGEST_WALKWAY_M: Final = 1000.0
@@ -48,11 +33,6 @@ class View(StrEnum):
     FRONTAL = "frontal"
     SAGITTAL = "sagittal"
     OBLIQUE = "oblique"
-
-    @property
-    def code(self) -> Code:
-        """As an acquisition context has it."""
-        return (f"VIEW_{self.name}", PRIVATE_SCHEME, f"{self.name.capitalize()} view")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,26 +82,19 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamFacts:
+class Stream:
     """The stream that the object holds.
 
     Attributes:
-        rows: Of the picture, pixels.
-        columns: Likewise.
-        frame_count: Exact.
-        rate: Frames per second.
-        size_bytes: Of the stream with its container.
+        facts: What is written of every video.
+        transfer_syntax_uid: That of the stream.
         audio_channels: 0 without sound.
         history: What was done to the camera's pictures, in words; empty when nothing was.
         has_other_pixels: The pictures show something else than the camera's: faces are hidden.
     """
 
+    facts: StreamFacts
     transfer_syntax_uid: UID
-    rows: int
-    columns: int
-    frame_count: int
-    rate: Fraction
-    size_bytes: int
     audio_channels: int = 0
     history: str = ""
     has_other_pixels: bool = False
@@ -184,7 +157,7 @@ def check_walk(walk: Walk) -> None:
         raise Refused(f"--distance-m is above 0 and at most {LONGEST_WALKWAY_M:g}", attribute="WalkwayLength")
 
 
-def video_dataset(subject: Subject, walk: Walk, stream: StreamFacts, now: datetime) -> Dataset:
+def video_dataset(subject: Subject, walk: Walk, stream: Stream, now: datetime) -> Dataset:
     """The object without its Pixel Data.
 
     Args:
@@ -196,29 +169,23 @@ def video_dataset(subject: Subject, walk: Walk, stream: StreamFacts, now: dateti
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.update(subject.procedure)
-    _put_identity(dataset, stream, now)
+    _put_identity(dataset, now)
     _put_patient_and_study(dataset, subject)
     _put_series(dataset, walk)
     _put_times(dataset, walk, now)
-    _put_image(dataset, stream)
-    _put_context(dataset, walk)
+    _put_image(dataset, walk, stream)
     _put_equipment(dataset, walk, stream, now)
     return dataset
 
 
-def _put_identity(dataset: Dataset, stream: StreamFacts, now: datetime) -> None:
+def _put_identity(dataset: Dataset, now: datetime) -> None:
     """SOP Common, C.12.1, and file meta information, PS3.10 7.1."""
-    dataset.SOPClassUID, dataset.SOPInstanceUID = VIDEO_PHOTOGRAPHIC, generate_uid(prefix=None)
+    dataset.SOPInstanceUID = generate_uid(prefix=None)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = f"{now:%Y%m%d}", f"{now:%H%M%S.%f}"
     dataset.TimezoneOffsetFromUTC = f"{now:%z}"[:5]
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator, scheme.CodingSchemeUID = PRIVATE_SCHEME, PRIVATE_SCHEME_UID
-    scheme.CodingSchemeName = PRIVATE_SCHEME_NAME
-    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
-    dataset.CodingSchemeIdentificationSequence = [scheme]
+    dataset.CodingSchemeIdentificationSequence = [private_coding_scheme()]
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = VIDEO_PHOTOGRAPHIC, dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = stream.transfer_syntax_uid
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     dataset.file_meta = meta
@@ -239,11 +206,10 @@ def _put_patient_and_study(dataset: Dataset, subject: Subject) -> None:
 
 def _put_series(dataset: Dataset, walk: Walk) -> None:
     """General Series, C.7.3.1, and what of General Image, C.7.6.1, orders the instance."""
-    dataset.Modality, dataset.SeriesInstanceUID = "XC", generate_uid(prefix=None)
+    dataset.SeriesInstanceUID = generate_uid(prefix=None)
     dataset.SeriesNumber = dataset.InstanceNumber = 1
     what = f"Gait video, {walk.view.value} view"
     dataset.SeriesDescription = f"{what}, {walk.task}"[:64] if walk.task else what
-    dataset.BodyPartExamined = "WHOLEBODY"
     dataset.PatientOrientation = ""
 
 
@@ -261,69 +227,39 @@ def _put_times(dataset: Dataset, walk: Walk, now: datetime) -> None:
         dataset.AcquisitionDateTime = f"{at:%Y%m%d%H%M%S%z}"
 
 
-def _put_image(dataset: Dataset, stream: StreamFacts) -> None:
-    """Image Pixel C.7.6.3, Cine C.7.6.5, Multi-frame C.7.6.6, VL Image C.8.12.1."""
-    dataset.ImageType = ["DERIVED" if stream.has_other_pixels else "ORIGINAL", "PRIMARY"]
+def _put_image(dataset: Dataset, walk: Walk, stream: Stream) -> None:
+    """The image itself, `operators.video.photographic`, and what a camera's has besides."""
+    origin = "DERIVED" if stream.has_other_pixels else "ORIGINAL"
+    put_image(dataset, stream.facts, stream.transfer_syntax_uid, image_type=(origin, "PRIMARY"))
+    dataset.AcquisitionContextSequence = acquisition_context(
+        view=walk.view.value, task=walk.task, aid=walk.aid, walkway_m=walk.distance_m
+    )
     if stream.history:
         dataset.DerivationDescription = stream.history
-    dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
-    dataset.PhotometricInterpretation = "YBR_PARTIAL_420"
-    dataset.Rows, dataset.Columns = stream.rows, stream.columns
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.NumberOfFrames = stream.frame_count
-    dataset.FrameIncrementPointer = 0x00181063
-    dataset.FrameTime = _decimal(1000 / stream.rate)
-    dataset.CineRate = dataset.RecommendedDisplayFrameRate = max(round(stream.rate), 1)
-    dataset.EffectiveDuration = _decimal(stream.frame_count / stream.rate)
-    raw_bytes = stream.rows * stream.columns * 3 * stream.frame_count
-    dataset.LossyImageCompression, dataset.LossyImageCompressionMethod = "01", LOSSY_METHOD
-    dataset.LossyImageCompressionRatio = _decimal(raw_bytes / stream.size_bytes)
+    dataset.EffectiveDuration = decimal(stream.facts.frames / stream.facts.frame_rate)
     dataset.BurnedInAnnotation = "NO"
     dataset.RecognizableVisualFeatures = "YES"  # also with hidden faces: no person has checked every frame
-    dataset.AnatomicRegionSequence = [_coded(ENTIRE_BODY)]
     if stream.audio_channels:
+        modes = CHANNELS.get(stream.audio_channels, ("MONO",) * stream.audio_channels)
         dataset.MultiplexedAudioChannelsDescriptionCodeSequence = [
-            _channel(index, mode)
-            for index, mode in enumerate(
-                CHANNELS.get(stream.audio_channels, ("MONO",) * stream.audio_channels)
-            )
+            _channel(index, mode) for index, mode in enumerate(modes)
         ]
 
 
 def _channel(index: int, mode: str) -> Dataset:
     item = Dataset()
     item.ChannelIdentificationCode, item.ChannelMode = index + 1, mode
-    item.ChannelSourceSequence = [_coded(ROOM_SOUND)]
+    item.ChannelSourceSequence = [coded(ROOM_SOUND)]
     return item
 
 
-def _put_context(dataset: Dataset, walk: Walk) -> None:
-    """Acquisition Context, C.7.6.14."""
-    items = [_context_item(CAMERA_VIEW, "CODE", ConceptCodeSequence=[_coded(walk.view.code)])]
-    items += [
-        _context_item(name, "TEXT", TextValue=text)
-        for name, text in ((GAIT_TASK, walk.task), (WALKING_AID, walk.aid))
-        if text
-    ]
-    if walk.distance_m is not None:
-        items.append(
-            _context_item(
-                WALKWAY_LENGTH,
-                "NUMERIC",
-                NumericValue=_decimal(walk.distance_m),
-                MeasurementUnitsCodeSequence=[_coded(METRE)],
-            )
-        )
-    dataset.AcquisitionContextSequence = items
-
-
-def _put_equipment(dataset: Dataset, walk: Walk, stream: StreamFacts, now: datetime) -> None:
+def _put_equipment(dataset: Dataset, walk: Walk, stream: Stream, now: datetime) -> None:
     """General Equipment, C.7.5.1: the camera; the node is a contributor, C.12.1."""
     dataset.Manufacturer = walk.maker
     if walk.model:
         dataset.ManufacturerModelName = walk.model
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_coded(PROCESSING_EQUIPMENT)]
+    item.PurposeOfReferenceCodeSequence = [coded(PROCESSING_EQUIPMENT)]
     item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions = (
         MANUFACTURER,
         "dicom-node",
@@ -333,22 +269,3 @@ def _put_equipment(dataset: Dataset, walk: Walk, stream: StreamFacts, now: datet
     done = stream.history or "the stream is the camera's"
     item.ContributionDescription = f"Video file made a DICOM object: {done}"[:1024]
     dataset.ContributingEquipmentSequence = [item]
-
-
-def _context_item(name: Code, value_type: str, **values: Any) -> Dataset:
-    item = Dataset()
-    item.ValueType, item.ConceptNameCodeSequence = value_type, [_coded(name)]
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return item
-
-
-def _coded(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code
-    return item
-
-
-def _decimal(value: float | Fraction) -> str:
-    """At most 16 characters, PS3.5 6.2."""
-    return f"{float(value):.10g}"

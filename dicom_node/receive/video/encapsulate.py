@@ -1,17 +1,13 @@
-"""Puts a video stream into a Part 10 file and takes it out again, a megabyte at a time.
+"""Puts a video stream into a Part 10 file and takes it out again, whole or not at all.
 
-PS3.5 A.4 and A.4.5 to A.4.9: Pixel Data of undefined length holds an item with the offset table,
-which is empty for video, and the stream. One fragment is all of it; only the fragmentable
-transfer syntaxes allow several, and a stream of 4 GB or more needs them, because the length
-of an item has 32 bits.
+How a stream lies in Pixel Data is known to `operators.video.encapsulate`; here are the files.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,16 +17,15 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from dicom_node.errors import NotDicom, Refused, StorageUnavailable
-from dicom_node.receive.video.mp4 import length_of
 from dicom_node.store.part10 import UNREADABLE
+from operators.video.encapsulate import (
+    LARGEST_FRAGMENT,
+    PIXEL_DATA,
+    copy_stream,
+    unpadded_length,
+    write_pixel_data,
+)
 
-LARGEST_FRAGMENT: Final = 2**32 - 2
-"""Bytes of an item of even length; 2^32 - 1 means an undefined one."""
-
-_COPY_BYTES: Final = 1 << 20
-_PIXEL_DATA: Final = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
-_ITEM: Final = b"\xfe\xff\x00\xe0"
-_DELIMITER: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _VIDEO_SYNTAXES: Final = tuple(
     f"1.2.840.10008.1.2.4.{number}{suffix}"
     for number in (100, 101, 102, 103, 104, 105, 106, 107, 108)
@@ -67,6 +62,7 @@ def write_object(
         largest_fragment: Even number of bytes.
 
     Raises:
+        NotDicom: The stream was cut off while it was read.
         StorageUnavailable: The object cannot be written.
     """
     size = stream.stat().st_size
@@ -77,14 +73,12 @@ def write_object(
     try:
         with stream.open("rb") as source, passing.open("xb") as target:
             dataset.save_as(target, enforce_file_format=True)
-            target.write(_PIXEL_DATA + _ITEM + bytes(4))
-            for start in range(0, size, largest_fragment):
-                length = min(largest_fragment, size - start)
-                target.write(_ITEM + struct.pack("<I", length + length % 2))
-                for done in _copy(source, target, length):
-                    on_progress((start + done) / size)
-                target.write(b"\0" * (length % 2))
-            target.write(_DELIMITER)
+            try:
+                write_pixel_data(
+                    source, size, target, largest_fragment=largest_fragment, on_progress=on_progress
+                )
+            except ValueError as cut:
+                raise NotDicom(str(cut), attribute="PixelData") from None
             target.flush()
             os.fsync(target.fileno())
         passing.replace(path)
@@ -92,17 +86,6 @@ def write_object(
         raise StorageUnavailable(f"the object cannot be written: {error.strerror or error}") from error
     finally:
         passing.unlink(missing_ok=True)
-
-
-def _copy(source: BinaryIO, target: BinaryIO, length: int) -> Iterator[int]:
-    done = 0
-    while done < length:
-        piece = source.read(min(_COPY_BYTES, length - done))
-        if not piece:
-            raise NotDicom("the file is cut off within its stream", attribute="PixelData")
-        target.write(piece)
-        done += len(piece)
-        yield done
 
 
 def unwrap(path: Path, target: Path) -> int:
@@ -115,13 +98,15 @@ def unwrap(path: Path, target: Path) -> int:
     """
     passing = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     with path.open("rb") as source:
-        total = _seek_pixel_data(source)
+        told = _seek_pixel_data(source)
         try:
-            with passing.open("xb") as sink:
-                for length in _fragment_lengths(source):
-                    for _ in _copy(source, sink, length):
-                        pass
-            size = _without_padding(passing, total)
+            with passing.open("xb+") as sink:
+                try:
+                    copy_stream(source, sink)
+                except ValueError as cut:
+                    raise NotDicom(str(cut), attribute="PixelData") from None
+                size = unpadded_length(sink, sink.tell(), told)
+                sink.truncate(size)
             passing.replace(target)
         except OSError as error:
             raise StorageUnavailable(f"the stream cannot be written: {error.strerror or error}") from error
@@ -139,34 +124,7 @@ def _seek_pixel_data(source: BinaryIO) -> int | None:
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax not in _VIDEO_SYNTAXES:
         raise Refused("the object holds no video: its transfer syntax is none of MPEG-2, H.264 and HEVC")
-    if source.read(len(_PIXEL_DATA)) != _PIXEL_DATA:
+    if source.read(len(PIXEL_DATA)) != PIXEL_DATA:
         raise Refused("the object has no encapsulated Pixel Data", attribute="PixelData")
     total = dataset.get("EncapsulatedPixelDataValueTotalLength")
     return None if total is None else int(total)
-
-
-def _fragment_lengths(source: BinaryIO) -> Iterator[int]:
-    """Lengths of the fragments; the file stands at the content of each in turn."""
-    is_table = True
-    while True:
-        head = source.read(8)
-        if head == _DELIMITER:
-            return
-        if len(head) < 8 or head[:4] != _ITEM:
-            raise NotDicom("the encapsulated Pixel Data are cut off or damaged", attribute="PixelData")
-        length = int.from_bytes(head[4:], "little")
-        if is_table:
-            source.seek(length, os.SEEK_CUR)
-            is_table = False
-        else:
-            yield length
-
-
-def _without_padding(path: Path, total: int | None) -> int:
-    size = path.stat().st_size
-    with path.open("rb+") as file:
-        wanted = length_of(file, size) if total is None else total
-        if size - 1 <= wanted < size:
-            file.truncate(wanted)
-            return wanted
-    return size

@@ -1,7 +1,7 @@
 """What an H.264 stream says about itself, and whether DICOM takes it as it is (PS3.5 8.2.7, 8.2.8).
 
-Pure functions over bytes: the sequence parameter set (ITU-T H.264 7.3.2.1.1), the limits of
-levels 4.1 and 4.2 (its table A-1), and the structure of a coded picture.
+Pure functions over bytes: the sequence parameter set (ITU-T H.264 7.3.2.1.1), whether it is within
+the limits of a level, and the structure of a coded picture.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from operators.video.photographic import MACROBLOCK, Level
+
 HIGH_PROFILE_IDC: Final = 100
-MACROBLOCK: Final = 16
 _SPS: Final = 7
 _LAST_NAL_TYPE: Final = 23
 _CHROMA_PROFILES: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -26,22 +27,6 @@ _SAR: Final = (
 
 class NotH264(ValueError):
     """The bytes are not what H.264 has there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Limits of a level in the High profile (ITU-T H.264 tables A-1 and A-2)."""
-
-    name: str
-    idc: int
-    frame_macroblocks: int
-    macroblocks_per_s: int
-    buffer_macroblocks: int
-    bits_per_s: int
-
-
-LEVEL_4_1: Final = Level("4.1", 41, 8192, 245_760, 32_768, 62_500_000)
-LEVEL_4_2: Final = Level("4.2", 42, 8704, 522_240, 34_816, 62_500_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,11 +241,12 @@ def misfits(sps: SequenceParameters, level: Level, rate: Fraction, peak_bits_per
 
     Args:
         sps: Its parameters.
-        level: `LEVEL_4_1` or `LEVEL_4_2`.
+        level: One that DICOM has.
         rate: Frames per second.
         peak_bits_per_s: The most bits in one second.
 
     Example:
+        >>> from operators.video.photographic import LEVEL_4_1
         >>> hd = SequenceParameters(100, 40, 1, 8, 4, 1920, 1080, 8160, True, Fraction(1))
         >>> misfits(hd, LEVEL_4_1, Fraction(30), 8e6)
         []

@@ -1,4 +1,4 @@
-"""Whether an MP4 file holds pictures and nothing else, and where it ends (ISO 14496-12).
+"""Whether an MP4 file holds pictures and nothing else (ISO 14496-12).
 
 A telephone writes into the same file where it stood, who owns it and more. A file is put into a
 DICOM object byte for byte only when every box of it is known to be about the stream; any other
@@ -90,26 +90,3 @@ def _require_known(file: BinaryIO, kind: bytes, first: int, last: int, known: fr
         inner = first + (4 if kind == b"meta" else 0)  # a full box: version and flags
         for child, child_first, child_last in _boxes(file, inner, last):
             _require_known(file, child, child_first, child_last, _KNOWN[kind])
-
-
-def length_of(file: BinaryIO, limit: int) -> int:
-    """Bytes of the MP4 that begins where the file stands, without what follows its last box.
-
-    Args:
-        file: Read from its position.
-        limit: Bytes that may belong to it.
-
-    Returns:
-        The length, or ``limit`` when the bytes are not boxes.
-    """
-    start = file.tell()
-    at = 0
-    while at + 8 <= limit:
-        file.seek(start + at)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        length = int.from_bytes(head[8:16], "big") if length == 1 else length
-        if length < 8 or at + length > limit or not head[4:8].isascii():
-            return limit
-        at += length
-    return at or limit

@@ -11,18 +11,11 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from pydicom.uid import UID
-
 from dicom_node.errors import Refused
-from dicom_node.receive.video.h264 import LEVEL_4_1, LEVEL_4_2, MACROBLOCK, Level, misfits
+from dicom_node.receive.video.h264 import misfits
 from dicom_node.receive.video.probe import VideoFacts
 from dicom_node.receive.video.turn import Turn
-
-H264_HIGH_41: Final = UID("1.2.840.10008.1.2.4.102")
-H264_HIGH_42: Final = UID("1.2.840.10008.1.2.4.104")
-
-LEVELS: Final = ((LEVEL_4_1, H264_HIGH_41), (LEVEL_4_2, H264_HIGH_42))
-"""Levels with their transfer syntaxes, PS3.5 8.2.7 and 8.2.8; the first that fits is taken."""
+from operators.video.photographic import LEVELS, Level, level_for
 
 AUDIO_CODECS: Final = frozenset({"aac", "ac3", "mp2", "mp3"})
 """Codings of sound that may accompany H.264 (PS3.5 8.2.12) and that an MP4 can hold."""
@@ -53,8 +46,7 @@ class Plan:
 
     Attributes:
         way: What is done with its pictures.
-        level: Of the stream that comes of it.
-        transfer_syntax_uid: Of that level.
+        level: Of the stream that comes of it, with its transfer syntax.
         reasons: Why the pictures are copied or encoded; empty for the whole file.
         keep_sound: Whether the sound stays.
         width: Of the picture that comes of it, pixels.
@@ -64,7 +56,6 @@ class Plan:
 
     way: Way
     level: Level
-    transfer_syntax_uid: UID
     reasons: tuple[str, ...]
     keep_sound: bool
     width: int
@@ -94,17 +85,17 @@ def plan(facts: VideoFacts, *, keep_sound: bool = False) -> Plan:
         raise Refused(f"its frames have {facts.width} x {facts.height} pixels; {SMALLEST_SIDE} is the least")
     sound = keep_sound and bool(facts.audio_codec)
     misfit: list[str] = []
-    for level, syntax in LEVELS:
+    for level in LEVELS:
         found = _misfits(facts, level, keep_sound=sound)
         if not found:
             rewritten = tuple(_container_reasons(facts, keep_sound=sound))
             way = Way.COPY_PICTURES if rewritten else Way.WHOLE_FILE
             size = (facts.width, facts.height)
-            return Plan(way, level, syntax, rewritten, sound, *size, facts.timing.rate)
+            return Plan(way, level, rewritten, sound, *size, facts.timing.rate)
         misfit = misfit or found
     width, height = target_size(facts)
-    level, syntax, rate = target_level(width, height, facts.timing.rate)
-    return Plan(Way.ENCODE, level, syntax, tuple(misfit), sound, width, height, rate)
+    level, rate = target_level(width, height, facts.timing.rate)
+    return Plan(Way.ENCODE, level, tuple(misfit), sound, width, height, rate)
 
 
 def _misfits(facts: VideoFacts, level: Level, *, keep_sound: bool) -> list[str]:
@@ -157,19 +148,16 @@ def _even(length: Fraction) -> int:
     return max(2 * int(length / 2), SMALLEST_SIDE)
 
 
-def target_level(width: int, height: int, rate: Fraction) -> tuple[Level, UID, Fraction]:
-    """The level, its transfer syntax and the frame rate that such a picture is encoded with.
+def target_level(width: int, height: int, rate: Fraction) -> tuple[Level, Fraction]:
+    """The level and the frame rate that such a picture is encoded with.
 
     A rate above what level 4.2 can is halved until it fits.
 
     Example:
-        >>> level, syntax, rate = target_level(1920, 1080, Fraction(240))
-        >>> level.name, syntax.name, rate
+        >>> level, rate = target_level(1920, 1080, Fraction(240))
+        >>> level.name, level.transfer_syntax_uid.name, rate
         ('4.2', 'MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video', Fraction(60, 1))
     """
-    macroblocks = -(-width // MACROBLOCK) * -(-height // MACROBLOCK)
-    while True:
-        for level, syntax in LEVELS:
-            if macroblocks <= level.frame_macroblocks and macroblocks * rate <= level.macroblocks_per_s:
-                return level, syntax, rate
+    while (level := level_for(width, height, rate)) is None:
         rate /= 2
+    return level, rate

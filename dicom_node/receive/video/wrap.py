@@ -17,7 +17,7 @@ from typing import Final
 from dicom_node.errors import Failed, Refused, StorageUnavailable
 from dicom_node.receive.video.convert import convert
 from dicom_node.receive.video.dataset import (
-    StreamFacts,
+    Stream,
     Subject,
     Walk,
     check_subject,
@@ -27,6 +27,7 @@ from dicom_node.receive.video.dataset import (
 from dicom_node.receive.video.encapsulate import write_object
 from dicom_node.receive.video.plan import Plan, Way, plan
 from dicom_node.receive.video.probe import VideoFacts, probe
+from operators.video.photographic import Codec, StreamFacts
 
 OnStep = Callable[[str, float], None]
 """Told what is being done, in words, and which share of it is done."""
@@ -183,9 +184,7 @@ def _without_faces(stream: Path, folder: Path, on_step: OnStep) -> tuple[Path, V
     return target, made, f"{counts['frames_with_face']} of {counts['frames']} frames"
 
 
-def _described(
-    made: VideoFacts, chosen: Plan, stream: Path, *, hidden_in: str, keep_sound: bool
-) -> StreamFacts:
+def _described(made: VideoFacts, chosen: Plan, stream: Path, *, hidden_in: str, keep_sound: bool) -> Stream:
     history = []
     if chosen.way is Way.ENCODE:
         history.append(f"encoded anew as H.264, because {'; '.join(chosen.reasons)}")
@@ -193,13 +192,16 @@ def _described(
         history.append(f"coded pictures copied into a new MP4, because {'; '.join(chosen.reasons)}")
     if hidden_in:
         history.append(f"faces that a detector found, in {hidden_in}, are hidden; no person has checked")
-    return StreamFacts(
-        transfer_syntax_uid=plan(made, keep_sound=keep_sound).transfer_syntax_uid,
-        rows=made.height,
-        columns=made.width,
-        frame_count=made.frame_count,
-        rate=made.timing.rate,
-        size_bytes=stream.stat().st_size,
+    return Stream(
+        facts=StreamFacts(
+            codec=Codec.H264,
+            columns=made.width,
+            rows=made.height,
+            frames=made.frame_count,
+            frame_rate=made.timing.rate,
+            byte_count=stream.stat().st_size,
+        ),
+        transfer_syntax_uid=plan(made, keep_sound=keep_sound).level.transfer_syntax_uid,
         audio_channels=made.audio_channels if chosen.keep_sound else 0,
         history=". ".join(history),
         has_other_pixels=bool(hidden_in),
