@@ -1,4 +1,7 @@
-"""The page that a person reads: one sheet of A4, and its Encapsulated PDF (PS3.3 A.45.1)."""
+"""The page that a person reads, and its Encapsulated PDF (PS3.3 A.45.1).
+
+One sheet of A4 with the result; tables too long for it follow on sheets of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from xml.sax.saxutils import escape
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 from reportlab.lib import colors
+from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
@@ -28,6 +32,9 @@ from operators.encode.secondary_capture import new_object
 JAPANESE_FONT = "HeiseiKakuGo-W5"
 MARGIN_MM = 14
 CAPTION_POINTS = 12.0
+FOOTER_GAP = 6.0
+LEAST_TABLE_POINTS = 60.0
+"""A table begins on a new sheet when less than this is left of one."""
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.5, 0.4)
 """Tried in turn; the first at which everything fits is used."""
 LEAST_PICTURE_SHARE = 0.7
@@ -48,6 +55,7 @@ _SMALL = ParagraphStyle(
     "small", parent=_TEXT, fontSize=6.8, leading=8.4, textColor=colors.HexColor("#51606d")
 )
 _WARNING = ParagraphStyle("warning", parent=_TEXT, textColor=WARNING_COLOUR)
+_HEADER = ParagraphStyle("header", parent=_TEXT, fontName="Helvetica-Bold")
 _STATEMENT = ParagraphStyle(
     "statement", parent=_TEXT, fontName="Helvetica-Bold", alignment=1, textColor=STATEMENT_COLOUR
 )
@@ -63,12 +71,15 @@ class PageTable:
         header: First row; empty for a table without one.
         rows: The others, all of one length.
         is_wide: It has the whole width of the page, below the tables that stand side by side.
+        emphasised: Indices of rows that a reader must not take for the others, such as a
+            structure that is not wholly in the image; in the colour of warnings.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     is_wide: bool = False
+    emphasised: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +106,8 @@ class Page:
         figures: Rows of pictures, which share the room that text and tables leave.
         warnings: Sentences that a reader must see.
         notes: Small print: method, limits.
+        appendix: Tables of the page's full width, on sheets after the first one; a table that
+            is longer than a sheet goes on with its header repeated.
     """
 
     title: str
@@ -103,10 +116,11 @@ class Page:
     figures: tuple[tuple[PageFigure, ...], ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    appendix: tuple[PageTable, ...] = ()
 
 
 def render_page(page: Page, source: Dataset, producer: Producer) -> bytes:
-    """The PDF of a report, one page of A4 whatever its content.
+    """The PDF of a report: one page of A4 whatever its content, and the sheets of its appendix.
 
     Args:
         page: What to say.
@@ -120,10 +134,24 @@ def render_page(page: Page, source: Dataset, producer: Producer) -> bytes:
     canvas.setTitle(page.title)
     canvas.setAuthor(producer.model_name)
     width, height = A4[0] - 2 * MARGIN_MM * mm, A4[1] - 2 * MARGIN_MM * mm
-    footer = _footer(producer, source)
-    _, footer_height = footer.wrap(width, height)
-    footer.drawOn(canvas, MARGIN_MM * mm, MARGIN_MM * mm)
-    scale, story = _fitting_story(page, source, producer, (width, height - footer_height - 6))
+    head = _sheet_head(page, source, producer, width)
+    head_height = sum(_heights(head, width))
+    _, footer_height = _footer(producer, source, "page 1 of 9" if page.appendix else "").wrap(width, height)
+    room = height - footer_height - FOOTER_GAP
+    sheets = [[*head, *sheet] for sheet in _sheets(page.appendix, width, room - head_height)]
+    scale, story = _fitting_story(page, source, producer, (width, room))
+    for number, (drawn, drawn_scale) in enumerate([(story, scale), *((s, 1.0) for s in sheets)], start=1):
+        numbering = f"page {number} of {len(sheets) + 1}" if sheets else ""
+        footer = _footer(producer, source, numbering)
+        footer.wrap(width, height)
+        footer.drawOn(canvas, MARGIN_MM * mm, MARGIN_MM * mm)
+        _draw(canvas, drawn, width, drawn_scale)
+        canvas.showPage()
+    canvas.save()
+    return buffer.getvalue()
+
+
+def _draw(canvas: Canvas, story: Sequence[Flowable], width: float, scale: float) -> None:
     canvas.saveState()
     canvas.translate(MARGIN_MM * mm, A4[1] - MARGIN_MM * mm)
     canvas.scale(scale, scale)
@@ -132,9 +160,6 @@ def render_page(page: Page, source: Dataset, producer: Producer) -> bytes:
         y -= needed
         flowable.drawOn(canvas, 0, y)
     canvas.restoreState()
-    canvas.showPage()
-    canvas.save()
-    return buffer.getvalue()
 
 
 def build_encapsulated_pdf(
@@ -211,6 +236,63 @@ def _fitting_story(
         if pictures or not page.figures:
             break
     return scale, story
+
+
+def _sheet_head(page: Page, source: Dataset, producer: Producer, width: float) -> list[Flowable]:
+    """What every sheet after the first begins with: whose it is, and what every reader must see."""
+    story: list[Flowable] = [Paragraph(markup(page.title), _HEADING), Spacer(1, 3)]
+    if producer.statement:
+        story += [_banner(producer.statement, width), Spacer(1, 4)]
+    return [*story, _patient_table(source, width), Spacer(1, 6)]
+
+
+def _sheets(tables: Sequence[PageTable], width: float, room: float) -> list[list[Flowable]]:
+    """Tables under their titles, cut where a sheet ends."""
+    sheets: list[list[Flowable]] = []
+    left = 0.0
+    for table in tables:
+        rest: Flowable | None = _long_table(table, width)
+        title = Paragraph(markup(table.title), _HEADING)
+        while rest is not None:
+            heading = [title, Spacer(1, 2)]
+            needed = sum(_heights(heading, width))
+            if left < needed + LEAST_TABLE_POINTS:
+                sheets.append([])
+                left = room
+            is_too_long = rest.wrap(width, room)[1] > left - needed
+            # Nothing comes back for a single row higher than a sheet, which is then drawn over its end.
+            parts = (rest.split(width, left - needed) if is_too_long else []) or [rest]
+            first, rest = parts[0], parts[1] if len(parts) > 1 else None
+            story = [*heading, first, Spacer(1, 8)]
+            sheets[-1] += story
+            left -= sum(_heights(story, width))
+            title = Paragraph(markup(f"{table.title} (continued)"), _HEADING)
+    return sheets
+
+
+def _long_table(table: PageTable, width: float) -> Flowable:
+    """A table of full width: names on the left, numbers aligned on the right, the header on each part."""
+    columns = len(table.rows[0])
+    first = width * max(0.2, 0.42 - 0.02 * columns)
+    rows = [_cells(table.header, _HEADER)] if table.header else []
+    rows += [
+        _cells(row, _WARNING if number in table.emphasised else _TEXT)
+        for number, row in enumerate(table.rows)
+    ]
+    flowable = Table(
+        rows,
+        colWidths=[first] + [(width - first) / max(columns - 1, 1)] * (columns - 1),
+        repeatRows=1 if table.header else 0,
+    )
+    style: list[tuple[Any, ...]] = [("LINEBELOW", (0, 0), (-1, -1), 0.3, LINE)]
+    style += [("BACKGROUND", (0, 0), (-1, 0), SHADE)] if table.header else []
+    flowable.setStyle(TableStyle([*style, ("VALIGN", (0, 0), (-1, -1), "MIDDLE"), *_padding(1.1)]))
+    return flowable
+
+
+def _cells(row: Sequence[str], style: ParagraphStyle) -> list[Paragraph]:
+    numbers = ParagraphStyle(f"{style.name} number", parent=style, alignment=TA_RIGHT)
+    return [Paragraph(markup(cell), numbers if place else style) for place, cell in enumerate(row)]
 
 
 def _heights(story: Sequence[Flowable], width: float) -> list[float]:
@@ -330,7 +412,10 @@ def _two_columns(tables: Sequence[PageTable], width: float) -> Flowable:
 
 def _numbers(table: PageTable, width: float) -> Flowable:
     rows = [[Paragraph(f"<b>{markup(c)}</b>", _TEXT) for c in table.header]] if table.header else []
-    rows += [[Paragraph(markup(c), _TEXT) for c in row] for row in table.rows]
+    rows += [
+        [Paragraph(markup(c), _WARNING if number in table.emphasised else _TEXT) for c in row]
+        for number, row in enumerate(table.rows)
+    ]
     others = len(table.rows[0]) - 1
     first = width * (WIDE_FIRST_SHARE if table.is_wide else 0.46 if others > 1 else 0.62)
     flowable = Table(rows, colWidths=[first] + [(width - first) / max(others, 1)] * others)
@@ -347,11 +432,11 @@ def _padding(points: float) -> list[tuple[Any, ...]]:
     return [(side, (0, 0), (-1, -1), value) for side, value in sides]
 
 
-def _footer(producer: Producer, source: Dataset) -> Flowable:
+def _footer(producer: Producer, source: Dataset, numbering: str) -> Flowable:
     made = local_time(source, producer).strftime("%Y-%m-%d %H:%M %z")
     text = (
         f"{producer.title}, {producer.app} {producer.app_version}, model {producer.model_digest[:23]}…, "
         f"trained on: {producer.training_kind}. Made {made} by {producer.node_name}. "
-        f"Not verified by a physician. {producer.intended_use}"
+        f"Not verified by a physician. {producer.intended_use}" + (f" – {numbering}" if numbering else "")
     )
     return Paragraph(markup(text), _SMALL)

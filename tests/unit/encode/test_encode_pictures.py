@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import zlib
 
@@ -114,6 +115,35 @@ def test_a_report_is_one_page_however_much_it_says(spect, producer):
     pdf = render_page(_page([f"Warning number {i} of many." for i in range(40)], figures), spect, producer)
     assert len(re.findall(rb"/Type /Page\b", pdf)) == 1
     assert b"Warning number 39" in pdf
+
+
+def _long(rows: int) -> PageTable:
+    header = ("Structure", "Side", "mL", "HU", "SD", "Fat", "Lean", "PSV", "構造")
+    cells = tuple((f"Structure number {n}", "R", *(str(n),) * 7) for n in range(rows))
+    return PageTable(title="All structures", header=header, rows=cells, emphasised=frozenset({3}))
+
+
+def _sheets(pdf: bytes) -> list[bytes]:
+    """What is drawn on each sheet."""
+    return re.findall(rb"stream\r?\n(.*?)endstream", pdf, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(("rows", "sheets"), [(43, 2), (130, 4)])
+def test_a_long_table_has_sheets_of_its_own_with_header_patient_and_statement(spect, producer, rows, sheets):
+    pdf = render_page(dataclasses.replace(_page(), appendix=(_long(rows),)), spect, producer)
+    drawn = _sheets(pdf)
+    assert len(re.findall(rb"/Type /Page\b", pdf)) == len(drawn) == sheets
+    for number, sheet in enumerate(drawn[1:], start=2):
+        assert b"(Structure)" in sheet
+        assert b"Research use, trained on synthetic data" in sheet
+        assert str(spect.PatientID).encode() in sheet
+        assert f"page {number} of {sheets}".encode() in sheet
+    assert all(sum(sheet.count(b"number %d)" % n) for sheet in drawn) == 1 for n in range(rows))
+
+
+def test_two_long_tables_share_a_sheet_as_far_as_they_fit(spect, producer):
+    pdf = render_page(dataclasses.replace(_page(), appendix=(_long(10), _long(12))), spect, producer)
+    assert len(_sheets(pdf)) == 2
 
 
 def test_the_same_report_is_the_same_file(spect, producer):
