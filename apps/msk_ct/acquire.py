@@ -213,4 +213,26 @@ def exposed(hu_zyx: Field, anatomy: Anatomy, scanner: Scanner, rng: np.random.Ge
     streak = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(streak, 5.0, axis=2), grain, axis=1)
     streak *= 0.5 * bone[:, None, None].astype(np.float32) / max(float(bone.max()), 1e-3)
     out = out + (noise + streak) * strength[:, None, None]
+    out = out + _metal_streaks(anatomy, scanner, rng)
     return np.asarray((out + 1000) * np.float32(scanner.gain) - 1000 + np.float32(scanner.offset_hu), dtype=np.float32)
+
+
+def _metal_streaks(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Field:
+    """Bright and dark rays from metal, HU, fading with the distance from it."""
+    metal = anatomy.fine_zyx == OTHER["metal"]
+    out = np.zeros(metal.shape, dtype=np.float32)
+    planes = np.flatnonzero(metal.any(axis=(1, 2)))
+    if not planes.size:
+        return out
+    rays = ndimage.gaussian_filter1d(rng.standard_normal(720), 5, mode="wrap")
+    rays /= rays.std()
+    level = float(rng.uniform(30, 160))
+    for z in planes:
+        rows, columns = np.nonzero(metal[z])
+        dy = scanner.y[:, None] - scanner.y[rows].mean()
+        dx = scanner.x[None, :] - scanner.x[columns].mean()
+        far = np.hypot(dy, dx)
+        angle = np.arctan2(dy, dx) * 360 / np.pi
+        turned = np.interp((angle + 2.0 * (z - planes[0])) % 720, np.arange(720), rays)
+        out[z] = level * min(1.0, rows.size / 60) * turned * np.exp(-far / 55)
+    return out

@@ -50,6 +50,7 @@ OTHER: dict[str, int] = {
     "arm_bone": 78,
     "disc": 79,
     "spinal_canal": 80,
+    "metal": 81,
 }
 """Values of `anatomy.nii.gz` beside 0 (air) and the muscles' segment numbers."""
 
@@ -270,7 +271,7 @@ class Builder:
         shape = tuple(s.stop - s.start for s in box)
         loops = body.smooth_noise(rng, (shape[0], shape[1], shape[2]), (3.2, 3.2, 3.2))
         filled = body.smooth_noise(rng, (shape[0], shape[1], shape[2]), (5.0, 5.0, 5.0))
-        share = float(rng.uniform(-0.35, 0.7))
+        share = float(rng.uniform(-0.2, 0.95))
         height = trunk[2][box]
         # Loops fill the upper pelvis and the abdomen, not the space beside the rectum.
         low = np.clip((40 - height) / 25, 0, 3) + np.clip(trunk[1][box] / 30 - 1.2, 0, 3)
@@ -388,6 +389,14 @@ class Builder:
         mixed = rng.random(distance.shape, dtype=np.float32) * 32
         hollow = (distance < -cortex - 0.5) & (height < -62 - mixed) & (height > -340 + mixed)
         anatomy.fine_zyx[fine][hollow] = OTHER["marrow"]
+        if self.person.implant is SIDES[i]:
+            nail = [(-30, 9, 0), (-42, 8, -60), (-37, -1, -110), (-31, -6, -170)]
+            screw = [(-62, 18, -52), (-3, 1, -4)]
+            metal = np.minimum(
+                distance_to_path(spot, nail, [6, 7, 5.5, 5]), distance_to_path(spot, screw, [5, 5])
+            )
+            inside = (self.refiner.refine(metal, box) < 0) & (anatomy.segments_zyx[fine] == segment_number("femur", SIDES[i]))
+            anatomy.fine_zyx[fine][inside] = OTHER["metal"]
 
     def _spine(self, anatomy: Anatomy) -> None:
         points = self.frames.trunk

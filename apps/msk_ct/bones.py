@@ -279,21 +279,30 @@ def hip_bone_below(points: Points, shape: BoneShape) -> Field:
         [(16, 26, 0), (17, 34, -20), (20, 41, -40), (26, 38, -58), (33, 28, -66)],
         [13 * k, 11.5 * k, 11.5 * k, 10.5 * k, 7 * k],
     )
+    column = distance_to_path(
+        points, [(20, 26, 26), (22, 33, 6), (24, 34, -12), (26, 30, -34), (30, 28, -54)], [9, 10.5, 9.5, 8 * k, 7 * k]
+    )
+    plate = distance_to_path(points, [(14, -22, 8), (26, -2, 6), (29, 18, 2), (28, 34, -4)], [8, 4.5, 4.5, 6])
+    plate = union(plate, distance_to_path(points, [(16, -14, 22), (26, 8, 20), (26, 24, 16)], [8, 6, 7]), 8)
     tuber = distance_to_path(points, [(16, 50, -30), (20, 50, -46), (26, 44, -60)], [6.5, 8, 7])
     spine_i = distance_to_path(points, [(22, 36, -8), (31, 46, -12), (36, 51, -14)], [7, 4, 2])
     ramus_low = distance_to_path(
         points,
         [(30, 32, -66), (44, 16, -62), (58, -4, -52), (70, -22, -42), (77, -32, -34)],
-        [7.5 * k, 5.6 * k, 5.4 * k, 6 * k, 7 * k],
+        [8 * k, 6.8 * k, 6.4 * k, 7 * k, 8 * k],
     )
     ramus_top = distance_to_path(
         points,
         [(4, -22, 6), (22, -32, 6), (40, -40, 2), (58, -46, -4), (72, -48, -10)],
-        [12 * k, 9 * k, 7.2 * k, 7.4 * k, 8.2 * k],
+        [12.5 * k, 10 * k, 8.6 * k, 9 * k, 10 * k],
     )
-    body = distance_to_path(points, [(71, -46, -12), (76, -40, -26), (77, -34, -36)], [8 * k, 7.5 * k, 6.5 * k])
-    out = union(union(block, roof, 8), spine_ai, 8)
-    out = union(union(union(out, ischium, 9), tuber, 6), spine_i, 4)
+    body = union(
+        distance_to_path(points, [(66, -47, -10), (69, -42, -22), (72, -34, -34)], [10 * k, 9.5 * k, 8 * k]),
+        distance_to_path(points, [(79, -48, -8), (80, -42, -22), (80, -34, -38)], [9 * k, 9 * k, 8 * k]),
+        6,
+    )
+    out = union(union(union(block, plate, 6), roof, 8), spine_ai, 8)
+    out = union(union(union(out, union(ischium, column, 8), 9), tuber, 6), spine_i, 4)
     pubis = union(union(ramus_top, body, 5), ramus_low, 4)
     return union(out, pubis, 6)
 

@@ -104,6 +104,7 @@ class Person:
     oral_contrast: bool
     arms: bool
     tissue_seed: int
+    implant: Side | None
     weight_kg: float = field(default=70.0)
 
 
@@ -177,6 +178,7 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         oral_contrast=bool(rng.random() < 0.15),
         arms=bool(rng.random() < 0.2),
         tissue_seed=int(rng.integers(2**31)),
+        implant=[Side.RIGHT, Side.LEFT][int(rng.integers(2))] if rng.random() < 0.1 else None,
     )
 
 

@@ -128,7 +128,8 @@ def _bone(hu: Field, anatomy: Anatomy, person: Person, rng: np.random.Generator,
     density = np.float32(rng.uniform(1000, 1450) * (0.85 + 0.15 * person.bmd))
     hu[where] = base + cortical * (density - base)
     parts = anatomy.fine_zyx
-    labelled = where & (anatomy.segments_zyx > 0) & (parts != OTHER["marrow"])
+    hu[parts == OTHER["metal"]] = 6000.0
+    labelled = where & (parts != OTHER["metal"]) & (anatomy.segments_zyx > 0) & (parts != OTHER["marrow"])
     parts[labelled] = OTHER["spongy_bone"]
     index = np.zeros(where.shape, dtype=bool)
     index[where] = cortical > 0.5

@@ -56,6 +56,7 @@ def standard_person() -> Person:
         oral_contrast=False,
         arms=False,
         tissue_seed=0,
+        implant=None,
     )
 
 
