@@ -137,7 +137,7 @@ VOLUME_ML = {
 }
 """Healthy young adult, per side (Rajagopal et al., IEEE TBME 2016, as computed in science.md A30)."""
 
-SHARE_OF_YOUNG = 0.95
+SHARE_OF_YOUNG = 0.87
 """Target volumes of the standard body as a share of `VOLUME_ML`."""
 
 STEPS = {"gluteus_maximus": 6, "adductor_muscles": 4, "vastus_lateralis_and_vastus_intermedius": 5}
