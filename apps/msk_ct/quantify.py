@@ -36,7 +36,7 @@ class StructureMeasures:
         lean_mass_g: Of a muscle.
         density_mg_cm3: Of a bone.
         psv: Predictive structure-wise variance; None when the model gives none.
-        predictive_dice: None when the model gives none.
+        predictive_dice: Agreement of the passes; None when the model gives none.
         is_truncated: It reaches the edge of the scan.
         is_unreliable: Low expected accuracy.
     """
