@@ -36,7 +36,7 @@ class Scanner:
         z, y, x: Ascending positions of voxel centres in the body's frame, LPS mm.
         isocentre_mm: Added to positions in the DICOM objects.
         feet_first: Position on the table.
-        mirrored: The columns run to the patient's right (image orientation -1\\0\\0\\0\\1\\0).
+        mirrored: The columns run to the patient's right (image orientation -1, 0, 0, 0, 1, 0).
         kernel: Convolution kernel's name.
         fwhm_mm: Of the point spread.
         noise_hu: Standard deviation in the middle of an average body.
@@ -130,7 +130,9 @@ def draw_scanner(
         z=np.round(z, 4),
         y=y,
         x=x,
-        isocentre_mm=tuple(round(float(v), 1) for v in (rng.normal(0, 5), rng.uniform(-160, 20), rng.uniform(-900, 300))),
+        isocentre_mm=tuple(
+            round(float(v), 1) for v in (rng.normal(0, 5), rng.uniform(-160, 20), rng.uniform(-900, 300))
+        ),
         feet_first=feet_first,
         mirrored=bool(feet_first and rng.random() < 0.5),
         kernel=kernels[int(sharp)],
@@ -214,7 +216,9 @@ def exposed(hu_zyx: Field, anatomy: Anatomy, scanner: Scanner, rng: np.random.Ge
     streak *= 0.5 * bone[:, None, None].astype(np.float32) / max(float(bone.max()), 1e-3)
     out = out + (noise + streak) * strength[:, None, None]
     out = out + _metal_streaks(anatomy, scanner, rng)
-    return np.asarray((out + 1000) * np.float32(scanner.gain) - 1000 + np.float32(scanner.offset_hu), dtype=np.float32)
+    return np.asarray(
+        (out + 1000) * np.float32(scanner.gain) - 1000 + np.float32(scanner.offset_hu), dtype=np.float32
+    )
 
 
 def _metal_streaks(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Field:

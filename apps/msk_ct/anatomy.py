@@ -12,7 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.msk_ct import body, bones, muscles
-from apps.msk_ct.fields import Axis, Field, Points, Refiner, Slices, at, box_of, distance_ratio, distance_to_path, ellipsoid
+from apps.msk_ct.fields import (
+    FAR_MM,
+    Axis,
+    Field,
+    Points,
+    Refiner,
+    Slices,
+    at,
+    box_of,
+    distance_ratio,
+    distance_to_path,
+    ellipsoid,
+)
 from apps.msk_ct.population import Person
 from apps.msk_ct.structures import SEGMENTS, Side, segment_number
 
@@ -82,7 +94,9 @@ class Anatomy:
 class Builder:
     """Builds the anatomy of one person on one CT grid."""
 
-    def __init__(self, person: Person, z: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]):
+    def __init__(
+        self, person: Person, z: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]
+    ) -> None:
         """Prepare the working grid around ascending CT positions, LPS mm."""
         self.person = person
         starts, counts, axes = [], [], []
@@ -93,7 +107,10 @@ class Builder:
             counts.append(n)
             axes.append(Axis.between(start, WORKING_MM, n, fine))
         self.refiner = Refiner((axes[0], axes[1], axes[2]))
-        grid = [np.float32(s) + np.arange(n, dtype=np.float32) * np.float32(WORKING_MM) for s, n in zip(starts, counts, strict=True)]
+        grid = [
+            np.float32(s) + np.arange(n, dtype=np.float32) * np.float32(WORKING_MM)
+            for s, n in zip(starts, counts, strict=True)
+        ]
         self.whole: Slices = (slice(0, counts[0]), slice(0, counts[1]), slice(0, counts[2]))
         self.shape = (z.size, y.size, x.size)
         self.frames = body.frames_of(person, grid[0], grid[1], grid[2])
@@ -123,7 +140,12 @@ class Builder:
         segments[~painted] = 0
         del inside, fine_fascia
         anatomy = Anatomy(
-            segments, fine, plane, np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32), fine_skin
+            segments,
+            fine,
+            plane,
+            np.zeros(self.shape, np.float32),
+            np.zeros(self.shape, np.float32),
+            fine_skin,
         )
         self._organs(anatomy)
         self._bones(anatomy)
@@ -196,14 +218,23 @@ class Builder:
             ):
                 self._tube(points, path, radii, OTHER["muscle_other"])
 
-    def _tube(self, points: Points, path: list[tuple[float, float, float]], radii: list[float], value: int) -> None:
+    def _tube(
+        self, points: Points, path: list[tuple[float, float, float]], radii: list[float], value: int
+    ) -> None:
         self._compete(
             points, value, [np.asarray(path, dtype=np.float32)], [np.asarray(radii, dtype=np.float32)]
         )
 
     # -------------------------------------------------------------- organs
 
-    def _paint(self, anatomy: Anatomy, points: Points, box: Slices | None, distance: Field | None, value: int, over: NDArray[np.bool_] | None = None) -> None:
+    def _paint(
+        self,
+        anatomy: Anatomy,
+        box: Slices | None,
+        distance: Field | None,
+        value: int,
+        over: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Gives the voxels inside a field to an organ."""
         if box is None or distance is None:
             return
@@ -218,11 +249,19 @@ class Builder:
         part[inside] = value
         anatomy.segments_zyx[fine][inside] = 0
 
-    def _paint_tube(self, anatomy: Anatomy, points: Points, path: list[tuple[float, float, float]], radii: list[float], value: int, over: NDArray[np.bool_] | None = None) -> None:
+    def _paint_tube(
+        self,
+        anatomy: Anatomy,
+        points: Points,
+        path: list[tuple[float, float, float]],
+        radii: list[float],
+        value: int,
+        over: NDArray[np.bool_] | None = None,
+    ) -> None:
         a, m = np.asarray(path), max(radii)
         box = box_of(points, a.min(0) - m, a.max(0) + m)
         if box is not None:
-            self._paint(anatomy, points, box, distance_to_path(at(points, box), path, radii), value, over)
+            self._paint(anatomy, box, distance_to_path(at(points, box), path, radii), value, over)
 
     def _organs(self, anatomy: Anatomy) -> None:
         rng = np.random.default_rng([self.person.tissue_seed, 1])
@@ -233,35 +272,60 @@ class Builder:
         size = float(rng.uniform(0.55, 1.25))
         blob = (58.0 * size, 40.0 * size, 46.0 * size)
         centre = (j(4), -26 + 14 * size + j(3), 2 + 34 * size)
-        box = box_of(trunk, [c - r for c, r in zip(centre, blob, strict=True)], [c + r for c, r in zip(centre, blob, strict=True)])
+        box = box_of(
+            trunk,
+            [c - r for c, r in zip(centre, blob, strict=True)],
+            [c + r for c, r in zip(centre, blob, strict=True)],
+        )
         if box is not None:
-            self._paint(anatomy, trunk, box, ellipsoid(at(trunk, box), centre, blob, 2.3), OTHER["bladder"], cave)
+            self._paint(anatomy, box, ellipsoid(at(trunk, box), centre, blob, 2.3), OTHER["bladder"], cave)
         female = self.person.sex == "F"
         middle = (j(4), 18 + j(3), 44 + j(8)) if female else (0.0, 8 + j(3), -16.0)
         radii = (27 + j(4), 20 + j(2), 33 + j(4)) if female else (22 + j(2), 17 + j(2), 19 + j(2))
         box = box_of(trunk, [c - 45 for c in middle], [c + 45 for c in middle])
         if box is not None:
-            self._paint(anatomy, trunk, box, ellipsoid(at(trunk, box), middle, radii), OTHER["prostate_or_uterus"], cave)
+            self._paint(
+                anatomy,
+                box,
+                ellipsoid(at(trunk, box), middle, radii),
+                OTHER["prostate_or_uterus"],
+                cave,
+            )
         wide = float(rng.uniform(10, 19))
-        path = [(j(3), 56, 96), (j(5), 66, 62), (j(3), 66, 24), (0.0, 56, -12), (0.0, 44, -40), (0.0, 56, -66)]
+        path = [
+            (j(3), 56, 96),
+            (j(5), 66, 62),
+            (j(3), 66, 24),
+            (0.0, 56, -12),
+            (0.0, 44, -40),
+            (0.0, 56, -66),
+        ]
         radii_r = [wide, wide, wide * 1.1, wide, 10.0, 7.0]
         self._paint_tube(anatomy, trunk, path, radii_r, OTHER["rectum"], None)
         inner = OTHER["bowel_gas"] if rng.random() < 0.4 else OTHER["bowel_contents"]
         self._paint_tube(anatomy, trunk, path[:-2], [r - 4 for r in radii_r[:-2]], inner, None)
         both = (np.abs(trunk[0]), trunk[1], trunk[2])
-        self._paint_tube(anatomy, both, [(58, 42, 205), (54, 32, 262), (50, 36, 290)], [22, 27, 22], OTHER["kidney"])
+        self._paint_tube(
+            anatomy, both, [(58, 42, 205), (54, 32, 262), (50, 36, 290)], [22, 27, 22], OTHER["kidney"]
+        )
         box = box_of(trunk, (-170, -120, 205), (60, 100, 400))
         if box is not None:
             liver = ellipsoid(at(trunk, box), (-75, -10, 310), (92, 90, 92), 2.4)
-            self._paint(anatomy, trunk, box, liver, OTHER["liver"], cave)
+            self._paint(anatomy, box, liver, OTHER["liver"], cave)
         self._vessels(anatomy)
         if self.person.sex == "M":
             box = box_of(trunk, (-40, -130, -110), (40, -20, 0))
             if box is not None:
                 spot = at(trunk, box)
                 testes = ellipsoid((np.abs(spot[0]), spot[1], spot[2]), (17, -58, -86), (17, 17, 22))
-                self._paint(anatomy, trunk, box, testes, OTHER["genitals"])
-                self._paint_tube(anatomy, trunk, [(0.0, -20, -44), (0.0, -62, -44), (0.0, -84, -62)], [11, 12, 12], OTHER["genitals"])
+                self._paint(anatomy, box, testes, OTHER["genitals"])
+                self._paint_tube(
+                    anatomy,
+                    trunk,
+                    [(0.0, -20, -44), (0.0, -62, -44), (0.0, -84, -62)],
+                    [11, 12, 12],
+                    OTHER["genitals"],
+                )
 
     def _bowel(self, anatomy: Anatomy, rng: np.random.Generator, cave: NDArray[np.bool_]) -> None:
         trunk = self.frames.trunk
@@ -276,14 +340,31 @@ class Builder:
         # Loops fill the upper pelvis and the abdomen, not the space beside the rectum.
         low = np.clip((40 - height) / 25, 0, 3) + np.clip(trunk[1][box] / 30 - 1.2, 0, 3)
         here = share - (np.abs(loops) * 1.0) + 0.35 - low
-        self._paint(anatomy, trunk, box, np.asarray(-here, dtype=np.float32), OTHER["bowel"], cave)
+        self._paint(anatomy, box, np.asarray(-here, dtype=np.float32), OTHER["bowel"], cave)
         bowel = anatomy.fine_zyx == OTHER["bowel"]
         inner = here - 0.28
-        self._paint(anatomy, trunk, box, np.asarray(-np.minimum(inner, filled - 0.6), dtype=np.float32), OTHER["bowel_contents"], bowel)
-        self._paint(anatomy, trunk, box, np.asarray(-np.minimum(inner, -filled - float(rng.uniform(0.9, 1.8))), dtype=np.float32), OTHER["bowel_gas"], bowel)
+        self._paint(
+            anatomy,
+            box,
+            np.asarray(-np.minimum(inner, filled - 0.6), dtype=np.float32),
+            OTHER["bowel_contents"],
+            bowel,
+        )
+        self._paint(
+            anatomy,
+            box,
+            np.asarray(-np.minimum(inner, -filled - float(rng.uniform(0.9, 1.8))), dtype=np.float32),
+            OTHER["bowel_gas"],
+            bowel,
+        )
         for side in (-1.0, 1.0):
             out, wide = float(rng.uniform(84, 104)), float(rng.uniform(14, 27))
-            path = [(side * (out - 18), -50.0, 70.0), (side * out, -30.0, 120.0), (side * out, 2.0, 200.0), (side * out, 0.0, 330.0)]
+            path = [
+                (side * (out - 18), -50.0, 70.0),
+                (side * out, -30.0, 120.0),
+                (side * out, 2.0, 200.0),
+                (side * out, 0.0, 330.0),
+            ]
             if side > 0:
                 path = [(20.0, 20.0, 78.0), (48.0, -30.0, 66.0), *path]
                 wide *= 0.75
@@ -296,16 +377,72 @@ class Builder:
         trunk = self.frames.trunk
         both = (np.abs(trunk[0]), trunk[1], trunk[2])
         fine = OTHER["vessel"]
-        self._paint_tube(anatomy, trunk, [(8.0, -6.0, 330), (6.0, -16, 200), (2.0, -14.0, 150)], [9, 9, 8], fine)
-        self._paint_tube(anatomy, trunk, [(-14.0, -4.0, 330), (-14.0, -12, 200), (-8.0, -6.0, 135)], [10, 10, 10], fine)
-        self._paint_tube(anatomy, both, [(3, -14, 150), (30, -12, 105), (48, -18, 70), (58, -34, 40), (66, -52, 14)], [6, 5, 5, 5, 5], fine)
-        self._paint_tube(anatomy, both, [(4, -2, 138), (34, 0, 100), (50, -6, 68), (54, -26, 38), (58, -50, 12)], [7, 6.5, 6.5, 6.5, 6.5], fine)
+        self._paint_tube(
+            anatomy, trunk, [(8.0, -6.0, 330), (6.0, -16, 200), (2.0, -14.0, 150)], [9, 9, 8], fine
+        )
+        self._paint_tube(
+            anatomy, trunk, [(-14.0, -4.0, 330), (-14.0, -12, 200), (-8.0, -6.0, 135)], [10, 10, 10], fine
+        )
+        self._paint_tube(
+            anatomy,
+            both,
+            [(3, -14, 150), (30, -12, 105), (48, -18, 70), (58, -34, 40), (66, -52, 14)],
+            [6, 5, 5, 5, 5],
+            fine,
+        )
+        self._paint_tube(
+            anatomy,
+            both,
+            [(4, -2, 138), (34, 0, 100), (50, -6, 68), (54, -26, 38), (58, -50, 12)],
+            [7, 6.5, 6.5, 6.5, 6.5],
+            fine,
+        )
         self._paint_tube(anatomy, both, [(40, 6, 92), (46, 40, 56), (40, 52, 20)], [4, 3.5, 2.5], fine)
         for points in self.frames.soft:
-            self._paint_tube(anatomy, points, [(17, -53, 12), (12, -54, -50), (22, -38, -150), (28, -16, -230), (18, 14, -310), (6, 32, -380), (2, 34, -460)], [4.8, 4.6, 4, 3.8, 3.8, 3.6, 3.4], fine)
-            self._paint_tube(anatomy, points, [(26, -50, 10), (22, -50, -40), (24, -30, -150), (26, -9, -230), (12, 20, -310), (0, 38, -380), (-2, 40, -460)], [6, 5.5, 4.6, 4.4, 4.4, 4, 4], fine)
-            self._paint_tube(anatomy, points, [(40, -62, -10), (50, -58, -120), (60, -20, -280), (56, 20, -420)], [2.2] * 4, fine)
-            self._paint_tube(anatomy, points, [(36, 62, 30), (4, 52, -20), (-4, 46, -80), (-4, 42, -200), (-2, 46, -330), (-4, 46, -430)], [5, 5.5, 5, 4.5, 4, 3.5], OTHER["nerve"])
+            self._paint_tube(
+                anatomy,
+                points,
+                [
+                    (17, -53, 12),
+                    (12, -54, -50),
+                    (22, -38, -150),
+                    (28, -16, -230),
+                    (18, 14, -310),
+                    (6, 32, -380),
+                    (2, 34, -460),
+                ],
+                [4.8, 4.6, 4, 3.8, 3.8, 3.6, 3.4],
+                fine,
+            )
+            self._paint_tube(
+                anatomy,
+                points,
+                [
+                    (26, -50, 10),
+                    (22, -50, -40),
+                    (24, -30, -150),
+                    (26, -9, -230),
+                    (12, 20, -310),
+                    (0, 38, -380),
+                    (-2, 40, -460),
+                ],
+                [6, 5.5, 4.6, 4.4, 4.4, 4, 4],
+                fine,
+            )
+            self._paint_tube(
+                anatomy,
+                points,
+                [(40, -62, -10), (50, -58, -120), (60, -20, -280), (56, 20, -420)],
+                [2.2] * 4,
+                fine,
+            )
+            self._paint_tube(
+                anatomy,
+                points,
+                [(36, 62, 30), (4, 52, -20), (-4, 46, -80), (-4, 42, -200), (-2, 46, -330), (-4, 46, -430)],
+                [5, 5.5, 5, 4.5, 4, 3.5],
+                OTHER["nerve"],
+            )
 
     # -------------------------------------------------------------- bones
 
@@ -319,7 +456,9 @@ class Builder:
         for i in range(2):
             self._knee(anatomy, i)
 
-    def _fill(self, anatomy: Anatomy, box: Slices, distance: Field, number: int, value: int, cortex: Field | float) -> None:
+    def _fill(
+        self, anatomy: Anatomy, box: Slices, distance: Field, number: int, value: int, cortex: Field | float
+    ) -> None:
         """Writes a bone: `distance` is on the fine voxels of the box."""
         fine = box
         inside = (distance < 0) & (anatomy.skin_zyx[fine] < -2)
@@ -344,7 +483,14 @@ class Builder:
         midline = self.refiner.refine(spot[0] - np.float32(bones.MIDLINE_MM), box)
         distance = bones.hip_bone(below, bones.wing(signed, half, outline), ball, midline)
         cortex = self.person.cortex * np.clip(np.float32(1.25) + (half < 4) * np.float32(0.1), 0.9, 2.2)
-        self._fill(anatomy, fine, distance, segment_number("pelvis", SIDES[i]), OTHER["spongy_bone"], cortex.astype(np.float32))
+        self._fill(
+            anatomy,
+            fine,
+            distance,
+            segment_number("pelvis", SIDES[i]),
+            OTHER["spongy_bone"],
+            cortex.astype(np.float32),
+        )
         near = (ball < 0.5) & (distance > 0) & (anatomy.fine_zyx[fine] > 0)
         anatomy.fine_zyx[fine][near] = OTHER["cartilage"]
         anatomy.segments_zyx[fine][near] = 0
@@ -363,13 +509,21 @@ class Builder:
             if part is None:
                 continue
             where, other = part
-            shared = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(fine, where, strict=True))
+            shared = tuple(
+                slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(fine, where, strict=True)
+            )
             if any(s.start >= s.stop for s in shared):
                 continue
-            mine = tuple(slice(s.start - f.start, s.stop - f.start) for s, f in zip(shared, fine, strict=True))
-            theirs = tuple(slice(s.start - f.start, s.stop - f.start) for s, f in zip(shared, where, strict=True))
+            mine = tuple(
+                slice(s.start - f.start, s.stop - f.start) for s, f in zip(shared, fine, strict=True)
+            )
+            theirs = tuple(
+                slice(s.start - f.start, s.stop - f.start) for s, f in zip(shared, where, strict=True)
+            )
             distance[mine] = np.maximum(distance[mine], np.float32(2.4) - other[theirs])
-        self._fill(anatomy, fine, distance, segment_number("sacrum"), OTHER["spongy_bone"], 1.1 * self.person.cortex)
+        self._fill(
+            anatomy, fine, distance, segment_number("sacrum"), OTHER["spongy_bone"], 1.1 * self.person.cortex
+        )
 
     def _femur(self, anatomy: Anatomy, i: int) -> None:
         points, shape = self.frames.femur[i], self.person.bones[i]
@@ -395,7 +549,9 @@ class Builder:
             metal = np.minimum(
                 distance_to_path(spot, nail, [6, 7, 5.5, 5]), distance_to_path(spot, screw, [5, 5])
             )
-            inside = (self.refiner.refine(metal, box) < 0) & (anatomy.segments_zyx[fine] == segment_number("femur", SIDES[i]))
+            inside = (self.refiner.refine(metal, box) < 0) & (
+                anatomy.segments_zyx[fine] == segment_number("femur", SIDES[i])
+            )
             anatomy.fine_zyx[fine][inside] = OTHER["metal"]
 
     def _spine(self, anatomy: Anatomy) -> None:
@@ -409,18 +565,26 @@ class Builder:
                 continue
             spot = at(points, box)
             disc = ellipsoid(spot, (0, back + 1, height - 17.5), (24, 16, 8), 3.0)
-            self._paint(anatomy, points, box, disc, OTHER["disc"])
+            self._paint(anatomy, box, disc, OTHER["disc"])
             distance, canal = (self.refiner.refine(f, box) for f in bones.vertebra(spot, index))
             inside = (canal < 0) & (anatomy.fine_zyx[fine] > 0) & (anatomy.segments_zyx[fine] == 0)
             anatomy.fine_zyx[fine][inside] = OTHER["spinal_canal"]
-            free = np.where(anatomy.segments_zyx[fine] == segment_number("sacrum"), 9.0, distance).astype(np.float32)
+            free = np.where(anatomy.segments_zyx[fine] == segment_number("sacrum"), 9.0, distance).astype(
+                np.float32
+            )
             self._fill(anatomy, fine, free, 0, OTHER["vertebra"], 0.9 * self.person.cortex)
 
     def _ribs(self, anatomy: Anatomy) -> None:
         x, p, s = self.frames.trunk
         both = (np.abs(x), p, s)
         for top in (300, 334, 368):
-            path = [(24, 46, top + 6), (70, 80, top - 8), (112, 56, top - 34), (128, 10, top - 58), (122, -40, top - 74)]
+            path = [
+                (24, 46, top + 6),
+                (70, 80, top - 8),
+                (112, 56, top - 34),
+                (128, 10, top - 58),
+                (122, -40, top - 74),
+            ]
             path = path[:3] if top == 300 else path
             a = np.asarray(path)
             box = box_of(both, a.min(0) - 9, a.max(0) + 9)
@@ -454,11 +618,9 @@ def tube_bundle(name: str, radius_mm: float) -> tuple[list[NDArray[np.float32]],
 
 def bundle_ratio(points: Points, lines: list[NDArray[np.float32]], radii: list[NDArray[np.float32]]) -> Field:
     """Least distance over radius to any of the lines."""
-    best: Field | None = None
+    best = np.full(points[0].shape, FAR_MM, dtype=np.float32)
     for line, radius in zip(lines, radii, strict=True):
-        ratio = distance_ratio(points, line, radius)
-        best = ratio if best is None else np.minimum(best, ratio, out=best)
-    assert best is not None
+        np.minimum(best, distance_ratio(points, line, radius), out=best)
     return best
 
 

@@ -17,7 +17,11 @@ def put_arms(hu: Field, anatomy: Anatomy, scanner: Scanner, person: Person) -> N
     for side in (-1.0, 1.0):
         out = half + float(rng.uniform(34, 60))
         back = float(rng.uniform(-5, 40))
-        path = [(side * out, back + 10, 330.0), (side * out, back, 130.0), (side * (out - 6), back - 6, -30.0)]
+        path = [
+            (side * out, back + 10, 330.0),
+            (side * out, back, 130.0),
+            (side * (out - 6), back - 6, -30.0),
+        ]
         path.append((side * (out - 14), back - 10, -130.0))
         inside = np.abs(scanner.x - side * out) < 75
         if not inside.any():

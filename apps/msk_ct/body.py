@@ -23,7 +23,16 @@ TRUNK = (
     (220, 134, -102, 92),
     (320, 140, -108, 92),
 )
-THIGH = ((-10, 4, 0), (-8, 4, -60), (-6, 2, -130), (-3, 4, -220), (1, 6, -310), (4, 7, -380), (3, 12, -440), (2, 18, -560))
+THIGH = (
+    (-10, 4, 0),
+    (-8, 4, -60),
+    (-6, 2, -130),
+    (-3, 4, -220),
+    (1, 6, -310),
+    (4, 7, -380),
+    (3, 12, -440),
+    (2, 18, -560),
+)
 THIGH_RADII = (66, 68, 67.5, 64, 57.5, 50, 50, 51)
 
 
@@ -49,10 +58,16 @@ def frames_of(person: Person, z: Field, y: Field, x: Field) -> Frames:
 
     Args:
         person: Their pose, size and smooth deformation.
-        z, y, x: Ascending positions of the grid's planes, LPS mm.
+        z: Ascending heights of the grid's planes, LPS mm.
+        y: Of its rows.
+        x: Of its columns.
     """
     shape = (z.size, y.size, x.size)
-    world = [np.broadcast_to(x, shape), np.broadcast_to(y[:, None], shape), np.broadcast_to(z[:, None, None], shape)]
+    world = [
+        np.broadcast_to(x, shape),
+        np.broadcast_to(y[:, None], shape),
+        np.broadcast_to(z[:, None, None], shape),
+    ]
     moved = [w + u for w, u in zip(world, _deformation(person, shape, z[1] - z[0]), strict=True)]
     turned = _rotate(tuple(np.asarray(m, dtype=np.float32) for m in moved), person.lie_rad)
     size = person.size_xyz
@@ -109,7 +124,12 @@ def _cubic(values: Field, at: np.ndarray, axis: int) -> Field:
     """Cubic B-spline with the values as coefficients along one axis."""
     low = np.floor(at).astype(int)
     t = (at - low).astype(np.float32)
-    weights = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
+    weights = (
+        (1 - t) ** 3 / 6,
+        (3 * t**3 - 6 * t**2 + 4) / 6,
+        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
+        t**3 / 6,
+    )
     shape = [1, 1, 1]
     shape[axis] = -1
     total = None
@@ -179,7 +199,9 @@ def cavity(frames: Frames, fascia_mm: Field, person: Person) -> Field:
     line = np.float32(70) * (np.float32(65 - MIDLINE_MM) + np.abs(x)) / 106 + np.float32(6)
     shelf = np.interp(np.abs(x), [0, 30, 60, 90, 120], [12, 0, -14, -12, -4]).astype(np.float32)
     shelf = np.where(s > 125, shelf + np.clip((s - 125) * 0.6, 0, 42), shelf).astype(np.float32)
-    false_pelvis = intersection(intersection(fascia_mm + np.float32(person.wall_mm), line - s, 8), p - shelf, 12)
+    false_pelvis = intersection(
+        intersection(fascia_mm + np.float32(person.wall_mm), line - s, 8), p - shelf, 12
+    )
     return union(true_pelvis, false_pelvis, 12)
 
 
@@ -187,5 +209,7 @@ def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int, int], sigma: tuple[float, float, float]
 ) -> Field:
     """Gaussian random field of unit standard deviation with the given smoothness in voxels."""
-    field = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, mode="wrap", truncate=2.5)
+    field = ndimage.gaussian_filter(
+        rng.standard_normal(shape, dtype=np.float32), sigma, mode="wrap", truncate=2.5
+    )
     return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)

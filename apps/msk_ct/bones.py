@@ -84,14 +84,18 @@ def femur(points: Points, shape: BoneShape) -> Field:
             [8, 14.5, 16],
         ),
         distance_to_path(
-            points, [(-44 + d[0], 27 + d[1], -2), (-42 + d[0], 25 + d[1], -22), (-34 + d[0], 22 + d[1], -48)], [6.5, 8, 6]
+            points,
+            [(-44 + d[0], 27 + d[1], -2), (-42 + d[0], 25 + d[1], -22), (-34 + d[0], 22 + d[1], -48)],
+            [6.5, 8, 6],
         ),
         9,
     )
     small = distance_to_path(
         points, [(-24 + d[0], 19 + d[1], -60), (-33 + d[0], 14 + d[1], -62), (-36, 8, -84)], [7.5, 9, 6]
     )
-    linea = distance_to_path(points, [(-36, 12, -90), (-28, 5.5, -170), (-22, 4, -240), (-15, 8, -290)], [4, 5, 5, 4])
+    linea = distance_to_path(
+        points, [(-36, 12, -90), (-28, 5.5, -170), (-22, 4, -240), (-15, 8, -290)], [4, 5, 5, 4]
+    )
     condyles = union(
         distance_to_path(points, [(-21, -14, -384), (-22, 6, -393), (-22, 20, -390)], [17.5, 21, 18.5]),
         distance_to_path(points, [(25, -8, -386), (26, 8, -396), (25, 22, -392)], [16.5, 21, 18.5]),
@@ -124,7 +128,16 @@ def _ring(points: Points, axis: tuple[float, ...], *, along: float, radius: floa
 
 def femur_cortex_mm(points: Points, thickness: float) -> Field:
     """How thick the femur's cortex is at each height, mm: thin at both ends, thick in the shaft."""
-    table = [(-420, 1.1), (-380, 1.2), (-345, 1.8), (-310, 3.4), (-250, 5.6), (-180, 6.2), (-110, 5.6), (-70, 4.2)]
+    table = [
+        (-420, 1.1),
+        (-380, 1.2),
+        (-345, 1.8),
+        (-310, 3.4),
+        (-250, 5.6),
+        (-180, 6.2),
+        (-110, 5.6),
+        (-70, 4.2),
+    ]
     table += [(-45, 2.6), (-25, 1.7), (0, 1.3), (30, 1.3)]
     heights, values = np.array(table).T
     return np.asarray(np.interp(points[2], heights, values * thickness), dtype=np.float32)
@@ -266,9 +279,7 @@ def hip_bone_below(points: Points, shape: BoneShape) -> Field:
     k = shape.pelvis
     outer = shape.head_mm + shape.joint_space_mm
     # The socket opens to the side, forwards and downwards.
-    opening = (
-        points[0] * np.float32(-0.80) + points[1] * np.float32(-0.28) + points[2] * np.float32(-0.53)
-    )
+    opening = points[0] * np.float32(-0.80) + points[1] * np.float32(-0.28) + points[2] * np.float32(-0.53)
     block = ellipsoid(points, (5, 3, 5), (outer + 5, outer + 6, outer + 7))
     block = intersection(block, opening - np.float32(2.0 + shape.osteophyte_mm * 0.6), 3)
     block = intersection(block, points[0] - np.float32(outer + 7), 5)
@@ -280,7 +291,9 @@ def hip_bone_below(points: Points, shape: BoneShape) -> Field:
         [13 * k, 11.5 * k, 11.5 * k, 10.5 * k, 7 * k],
     )
     column = distance_to_path(
-        points, [(20, 26, 26), (22, 33, 6), (24, 34, -12), (26, 30, -34), (30, 28, -54)], [9, 10.5, 9.5, 8 * k, 7 * k]
+        points,
+        [(20, 26, 26), (22, 33, 6), (24, 34, -12), (26, 30, -34), (30, 28, -54)],
+        [9, 10.5, 9.5, 8 * k, 7 * k],
     )
     plate = distance_to_path(points, [(14, -22, 8), (26, -2, 6), (29, 18, 2), (28, 34, -4)], [8, 4.5, 4.5, 6])
     plate = union(plate, distance_to_path(points, [(16, -14, 22), (26, 8, 20), (26, 24, 16)], [8, 6, 7]), 8)
@@ -354,9 +367,7 @@ def sacrum(points: Points, shape: BoneShape) -> Field:
     v = (p - centre) * slope
     width = np.abs(x)
     # The bodies in the middle, the wings beside and behind them.
-    core = intersection(
-        np.sqrt((x / body) ** 2 + (v / half) ** 2) * half - half, np.full_like(x, -FAR), 0
-    )
+    core = intersection(np.sqrt((x / body) ** 2 + (v / half) ** 2) * half - half, np.full_like(x, -FAR), 0)
     back = np.interp(s, [-30, 0, 20, 50, 80, 110], [0, 3, 6, 11, 14, 12]).astype(np.float32)
     taper = front - np.maximum(v + half * 0.4, 0) * np.float32(0.55)
     wings = intersection(
@@ -407,7 +418,6 @@ def vertebra(points: Points, index: int) -> tuple[Field, Field]:
     cos = np.float32(1 / np.hypot(1, tilt))
     up = ((s - height) + (p - back) * np.float32(-tilt)) * cos
     v = ((p - back) - (s - height) * np.float32(tilt)) * cos
-    here = (x, v, up)
     waist = np.float32(1) + np.float32(0.10) * np.minimum((up / 13) ** 2, 1.5)
     body = np.sqrt((x / (width * 0.93)) ** 2 + (v / 16.5) ** 2) / waist
     body = (body - 1) * np.float32(16)
@@ -415,9 +425,7 @@ def vertebra(points: Points, index: int) -> tuple[Field, Field]:
     canal = np.sqrt((x * np.float32(0.72)) ** 2 + (v - 24) ** 2) - 8
     mirrored = (np.abs(x), v, up)
     arch = distance_to_path(mirrored, [(12, 14, 5), (17, 26, 3), (9, 36, -2), (0, 42, -6)], [5, 4.5, 3.6, 3])
-    spinous = intersection(
-        np.abs(x) - 3, intersection(np.abs(v - 52) - 15, np.abs(up + 8) - 10, 3), 2
-    )
+    spinous = intersection(np.abs(x) - 3, intersection(np.abs(v - 52) - 15, np.abs(up + 8) - 10, 3), 2)
     transverse = distance_to_path(mirrored, [(16, 24, 3), (32, 28, 4), (42, 30, 5)], [4.5, 3.2, 2.5])
     facet = distance_to_path(mirrored, [(17, 30, 14), (16, 33, -16)], [6, 6])
     bone = union(union(union(arch, spinous, 3), transverse, 3), facet, 3)
@@ -429,6 +437,8 @@ def knee_neighbours(points: Points) -> dict[str, Field]:
     """Patella, tibia and fibula in the femur's coordinates, mm."""
     patella = ellipsoid(points, (1, -48, -386), (22, 10, 22), 2.4)
     plateau = ellipsoid(points, (2, 4, -432), (37, 25, 17), 3.0)
-    tibia = union(plateau, distance_to_path(points, [(2, 4, -440), (4, 6, -480), (4, 8, -560)], [27, 18, 13]), 10)
+    tibia = union(
+        plateau, distance_to_path(points, [(2, 4, -440), (4, 6, -480), (4, 8, -560)], [27, 18, 13]), 10
+    )
     fibula = distance_to_path(points, [(-34, 20, -444), (-33, 22, -560)], [9, 6.5])
     return {"patella": patella, "tibia": tibia, "fibula": fibula}

@@ -28,12 +28,11 @@ def distance_to_path(points: Points, path: Path3, radii: Sequence[float]) -> Fie
     >>> distance_to_path((x, o, o), [(0, 0, -10), (0, 0, 10)], [5, 5]).tolist()
     [-5.0, 0.0, 15.0]
     """
-    best: Field | None = None
+    best = np.full(points[0].shape, FAR_MM, dtype=np.float32)
     for start, end, r0, r1 in zip(path[:-1], path[1:], radii[:-1], radii[1:], strict=True):
         t, distance = _segment(points, start, end)
         distance -= np.float32(r0) + t * np.float32(r1 - r0)
-        best = distance if best is None else np.minimum(best, distance, out=best)
-    assert best is not None
+        np.minimum(best, distance, out=best)
     return best
 
 
@@ -50,10 +49,9 @@ def _segment(
     t += u[2] * (d[2] * inverse)
     np.clip(t, 0, 1, out=t)
     square = np.zeros_like(t)
-    for axis, along in zip(u, d, strict=True):
-        axis -= t * along
-        axis *= axis
-        square += axis
+    for offset, along in zip(u, d, strict=True):
+        off = offset - t * along
+        square += off * off
     return t, np.sqrt(square, out=square)
 
 
@@ -106,12 +104,10 @@ def intersection(a: Field, b: Field, smooth_mm: float = 0.0) -> Field:
 
 def box_of(points: Points, low: Sequence[float], high: Sequence[float], step: int = 4) -> Slices | None:
     """The smallest index box whose points lie between `low` and `high`; None when there are none."""
-    inside: NDArray[np.bool_] | None = None
+    every = (slice(None, None, step),) * 3
+    inside = np.ones(points[0][every].shape, dtype=bool)
     for axis, a, b in zip(points, low, high, strict=True):
-        coarse = axis[::step, ::step, ::step]
-        ok = (coarse >= a) & (coarse <= b)
-        inside = ok if inside is None else inside & ok
-    assert inside is not None
+        inside &= (axis[every] >= a) & (axis[every] <= b)
     if not inside.any():
         return None
     slices = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,9 @@ PATHS: dict[str, tuple[Path3, ...]] = {
             (42, 14, -440),
         ),
     ),
-    "rectus_femoris": (((-14, -42, 32), (-24, -56, -60), (-20, -64, -160), (-12, -58, -280), (-2, -40, -403)),),
+    "rectus_femoris": (
+        ((-14, -42, 32), (-24, -56, -60), (-20, -64, -160), (-12, -58, -280), (-2, -40, -403)),
+    ),
     "vastus_lateralis_and_vastus_intermedius": (
         ((-50, 10, -34), (-58, 16, -110), (-56, 18, -220), (-42, 10, -320), (-24, -14, -395)),
         ((-56, -4, -38), (-66, -12, -120), (-64, -14, -230), (-46, -18, -320), (-18, -32, -400)),
@@ -151,7 +154,7 @@ def lines_of(name: str) -> list[NDArray[np.float32]]:
     if name not in SHEETS:
         return [line.astype(np.float32) for line in lines]
     fractions = (0.0, 0.25, 0.5, 0.75)
-    dense = [(1 - f) * a + f * b for a, b in zip(lines[:-1], lines[1:], strict=True) for f in fractions]
+    dense = [(1 - f) * a + f * b for a, b in pairwise(lines) for f in fractions]
     return [line.astype(np.float32) for line in (*dense, lines[-1])]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.msk_ct.acquire import Scanner, draw_scanner, exposed, put_table
-from apps.msk_ct.anatomy import Anatomy, Builder, names_of_values
+from apps.msk_ct.anatomy import Builder, names_of_values
 from apps.msk_ct.arms import put_arms
 from apps.msk_ct.fields import Field
 from apps.msk_ct.population import HOSPITAL_A, HOSPITAL_B, Difficulty, Person, draw_person

@@ -96,7 +96,6 @@ class Person:
     affected: Side | None
     muscle_hu: float
     fat_hu: float
-    lean_share: float
     infiltration: float
     bmd: float
     cortex: float
@@ -129,7 +128,9 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
             "neck_shaft_deg": bone.neck_shaft_deg + float(rng.normal(0, 1.5)),
             "anteversion_deg": bone.anteversion_deg + float(rng.normal(0, 2)),
             "joint_space_mm": max(2.0, bone.joint_space_mm + float(rng.normal(0, 0.5))),
-            "osteophyte_mm": max(0.0, bone.osteophyte_mm + float(rng.normal(0, 1)) * (bone.osteophyte_mm > 0)),
+            "osteophyte_mm": max(
+                0.0, bone.osteophyte_mm + float(rng.normal(0, 1)) * (bone.osteophyte_mm > 0)
+            ),
         }
     )
     deg = np.pi / 180
@@ -169,7 +170,6 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         affected=affected,
         muscle_hu=float(rng.uniform(*population.muscle_hu)) - 0.12 * max(0, age - 50),
         fat_hu=float(rng.uniform(*population.fat_hu)),
-        lean_share=float(rng.uniform(0.9, 1.0)),
         infiltration=float(np.clip(rng.gamma(2.0, 0.02) + 0.0012 * max(0, age - 40), 0.01, 0.2))
         * (1.8 if severe else 1.0),
         bmd=float(rng.uniform(*population.bmd)) * (1.1 - 0.004 * max(0, age - 50)),

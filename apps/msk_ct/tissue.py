@@ -52,7 +52,7 @@ def hounsfield(anatomy: Anatomy, person: Person, spacing_mm_zyx: tuple[float, fl
         table[OTHER["bowel_contents"]] = rng.uniform(120, 420)
     hu = table[fine]
     coarse = _texture(rng, hu.shape, spacing_mm_zyx, 4.0)
-    _muscle(hu, anatomy, person, rng, coarse, spacing_mm_zyx)
+    _muscle(hu, anatomy, person, rng, coarse)
     stool = fine == OTHER["bowel_contents"]
     if not person.oral_contrast:
         speckle = rng.standard_normal(int(stool.sum()), dtype=np.float32)
@@ -68,7 +68,10 @@ def _texture(
     rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, float, float], size_mm: float
 ) -> Field:
     """Unit noise of `size_mm` across and three times that along the body."""
-    factors = (max(1, round(3 * size_mm / spacing[0] / 1.5)), *(max(1, round(size_mm / s / 1.5)) for s in spacing[1:]))
+    factors = (
+        max(1, round(3 * size_mm / spacing[0] / 1.5)),
+        *(max(1, round(size_mm / s / 1.5)) for s in spacing[1:]),
+    )
     coarse = tuple(n // f + 3 for n, f in zip(shape, factors, strict=True))
     field = smooth_noise(rng, (coarse[0], coarse[1], coarse[2]), (0.8, 0.8, 0.8))
     for d, (n, f) in enumerate(zip(shape, factors, strict=True)):
@@ -88,7 +91,6 @@ def _muscle(
     person: Person,
     rng: np.random.Generator,
     coarse: Field,
-    spacing: tuple[float, float, float],
 ) -> None:
     """Muscle as a mixture of lean tissue and fat, the fat in streaks and in the planes between."""
     lean = person.muscle_hu + 4 + 0.12 * person.contrast_hu
@@ -122,7 +124,9 @@ def _bone(hu: Field, anatomy: Anatomy, person: Person, rng: np.random.Generator,
     base = np.where(np.isin(segment, (1, 2)), base * np.float32(rng.uniform(0.9, 1.5)), base)
     base = np.where(segment == 43, base * np.float32(rng.uniform(0.5, 0.9)), base)
     # Femoral heads and what lies deep under thick loads is denser than the trochanters.
-    load = np.clip((depth[where] - 5) / 12, 0, 1) * np.isin(segment, (3, 4)) * np.float32(rng.uniform(0.3, 1.0))
+    load = (
+        np.clip((depth[where] - 5) / 12, 0, 1) * np.isin(segment, (3, 4)) * np.float32(rng.uniform(0.3, 1.0))
+    )
     base = base * (1 + load) + coarse[where] * np.float32(45 * person.bmd + 15)
     base = np.where(fine == OTHER["marrow"], np.float32(rng.uniform(-80, 15)) + coarse[where] * 12, base)
     density = np.float32(rng.uniform(1000, 1450) * (0.85 + 0.15 * person.bmd))

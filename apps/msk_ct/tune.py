@@ -48,7 +48,6 @@ def standard_person() -> Person:
         affected=None,
         muscle_hu=55,
         fat_hu=-100,
-        lean_share=1,
         infiltration=0.03,
         bmd=1,
         cortex=1,
@@ -78,7 +77,8 @@ def tuned_radii(iterations: int = 120) -> tuple[dict[str, float], dict[str, floa
         lines, ones = tube_bundle(name, 1.0)
         everything = np.concatenate(lines)
         box = box_of(points, everything.min(0) - LARGEST_MM, everything.max(0) + LARGEST_MM)
-        assert box is not None
+        if box is None:
+            raise ValueError(f"the path of {name} lies outside the grid")
         fine = builder.refiner.fine_box(box)
         ratio = builder.refiner.refine(bundle_ratio(at(points, box), lines, ones), box)
         mine = free[fine]
