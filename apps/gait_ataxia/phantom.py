@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,13 @@ from apps.gait_ataxia.walker import (
     POPULATION_ANY,
     POPULATION_B,
     Motion,
-    Population,
     Walker,
     draw_walker,
     truth_of,
     walk,
 )
 from operators.encode.codes import private_coding_scheme
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator, phantom_uid
 from operators.video.photographic import acquisition_context, put_video
 from operators.video.write_h264 import write_h264
@@ -53,29 +52,10 @@ WORLD = 5_150_025
 """First part of every random generator here, so that no other phantom shares its numbers."""
 GENERATOR = "dicom-node phantom 1"
 TASK = "SARA gait"
-
-
-class Hospital(Enum):
-    """Where a case comes from: two hospitals, and a world wider than both for simulated points."""
-
-    A = (1, POPULATION_A, STUDIO_A)
-    B = (2, POPULATION_B, STUDIO_B)
-    ANY = (3, POPULATION_ANY, STUDIO_ANY)
-
-    @property
-    def number(self) -> int:
-        """Part of the seed of every case of this hospital."""
-        return int(self.value[0])
-
-    @property
-    def population(self) -> Population:
-        """Its patients."""
-        return self.value[1]
-
-    @property
-    def studio(self) -> Studio:
-        """Its rooms and cameras."""
-        return self.value[2]
+POPULATIONS = {Hospital.A: POPULATION_A, Hospital.B: POPULATION_B, Hospital.ANY: POPULATION_ANY}
+"""Whose patients."""
+STUDIOS = {Hospital.A: STUDIO_A, Hospital.B: STUDIO_B, Hospital.ANY: STUDIO_ANY}
+"""Whose rooms and cameras."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +82,7 @@ class Case:
         """The frames of the clip, ``(row, column, 3)`` uint8 RGB."""
         rng = generator(WORLD, self.hospital.number, self.seed, 1)
         figure = Figure(walker=self.walker, look=draw_look(rng), points_m=self.points_m)
-        return film([figure], self.shot.camera, self.hospital.studio, rng)
+        return film([figure], self.shot.camera, STUDIOS[self.hospital], rng)
 
     @property
     def joints_px(self) -> NDArray[np.float64]:
@@ -122,8 +102,8 @@ def simulate(
         studio: Cameras other than the hospital's.
     """
     rng = generator(WORLD, hospital.number, seed)
-    walker = draw_walker(rng, hospital.population)
-    shot = draw_shot(rng, walker, studio or hospital.studio, view)
+    walker = draw_walker(rng, POPULATIONS[hospital])
+    shot = draw_shot(rng, walker, studio or STUDIOS[hospital], view)
     motion = walk(walker, shot.duration_s, shot.camera.frame_rate, rng)
     return Case(
         seed=seed, hospital=hospital, walker=walker, shot=shot, motion=motion, points_m=placed(motion, shot)

@@ -9,8 +9,9 @@ import numpy as np
 
 from apps.gait_ataxia.cases import Clip
 from apps.gait_ataxia.features import Features, features_of, walking
-from apps.gait_ataxia.phantom import Hospital, simulate
+from apps.gait_ataxia.phantom import simulate
 from apps.gait_ataxia.pose_noise import Errors, errors_of, with_errors
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
 from operators.pose.body25 import PoseSeries
 

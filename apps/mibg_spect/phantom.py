@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from apps.mibg_spect.acquire import (
     DEPARTMENT_B,
     MEGP,
     Camera,
-    Department,
     PlanarView,
     Pose,
     Scene,
@@ -39,10 +37,11 @@ from apps.mibg_spect.acquire import (
 )
 from apps.mibg_spect.anatomy import Patient
 from apps.mibg_spect.labels import LABELS, Phase
-from apps.mibg_spect.population import ANY_HOSPITAL, HOSPITAL_A, HOSPITAL_B, Population, draw_patient
+from apps.mibg_spect.population import ANY_HOSPITAL, HOSPITAL_A, HOSPITAL_B, draw_patient
 from operators.geometry import VolumeGeometry
 from operators.measure.decay import normalised_counts, washout_percent
 from operators.measure.planar import heart_to_mediastinum, place_regions
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
 from operators.phantom.nm_writer import PhantomStudy, Shot, write_static, write_tomogram
 
@@ -52,29 +51,10 @@ CONVERSION_COEFFICIENTS = {"LEHR": 0.55, "LME": 0.73, "MEGP": 0.88}
 """What the calibration phantom gives for the simulated collimators (see the unit test)."""
 WORLD = 8_123_001
 """First part of every random generator here, so that no other phantom shares its numbers."""
-
-
-class Hospital(Enum):
-    """Where a case comes from: two departments, and a world wider than both for training."""
-
-    A = (1, HOSPITAL_A, DEPARTMENT_A)
-    B = (2, HOSPITAL_B, DEPARTMENT_B)
-    ANY = (3, ANY_HOSPITAL, ANY_DEPARTMENT)
-
-    @property
-    def number(self) -> int:
-        """Part of the seed of every case of this hospital."""
-        return int(self.value[0])
-
-    @property
-    def population(self) -> Population:
-        """Its patients."""
-        return self.value[1]
-
-    @property
-    def department(self) -> Department:
-        """Its cameras."""
-        return self.value[2]
+POPULATIONS = {Hospital.A: HOSPITAL_A, Hospital.B: HOSPITAL_B, Hospital.ANY: ANY_HOSPITAL}
+"""Whose patients."""
+DEPARTMENTS = {Hospital.A: DEPARTMENT_A, Hospital.B: DEPARTMENT_B, Hospital.ANY: ANY_DEPARTMENT}
+"""Whose cameras."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,9 +115,9 @@ class Case:
 def simulate(seed: int, hospital: Hospital = Hospital.A) -> Case:
     """One case in memory; the same seed and hospital give the same numbers."""
     rng = generator(WORLD, hospital.number, seed)
-    patient = draw_patient(rng, hospital.population)
-    camera = draw_camera(rng, hospital.department)
-    early_pose, late_pose = draw_poses(rng, hospital.department)
+    patient = draw_patient(rng, POPULATIONS[hospital])
+    camera = draw_camera(rng, DEPARTMENTS[hospital])
+    early_pose, late_pose = draw_poses(rng, DEPARTMENTS[hospital])
     poses = {Phase.EARLY: early_pose, Phase.LATE: late_pose}
     times = _draw_times(rng)
     washout, later = _draw_later(rng, patient)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from apps.mibg_spect.acquire import Camera
 from apps.mibg_spect.cases import TruthCase, read_case
 from apps.mibg_spect.labels import Phase
-from apps.mibg_spect.phantom import Case, Hospital, simulate
+from apps.mibg_spect.phantom import Case, simulate
 from apps.mibg_spect.prepare import GriddedVolume, cube_around, network_input
 from operators.geometry import VolumeGeometry
+from operators.phantom.hospital import Hospital
 from operators.preprocess.align import align_rigid
 from operators.preprocess.resample import resample
 

@@ -14,8 +14,9 @@ import pytest
 
 from apps.gait_ataxia import gate
 from apps.gait_ataxia.film import Figure, draw_look, film
-from apps.gait_ataxia.phantom import Case, Hospital, simulate
+from apps.gait_ataxia.phantom import STUDIOS, Case, simulate
 from operators.errors import Refused
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
 from operators.pose.estimate import MediaPipePose
 from operators.pose.openpose import read_openpose
@@ -37,7 +38,11 @@ class Frames:
             points = self.case.points_m[: self.last]
             figures = [Figure(walker=self.case.walker, look=draw_look(rng), points_m=points)]
         return film(
-            figures, self.case.shot.camera, self.case.hospital.studio, rng, shake_px=self.how.get("shake_px")
+            figures,
+            self.case.shot.camera,
+            STUDIOS[self.case.hospital],
+            rng,
+            shake_px=self.how.get("shake_px"),
         )
 
 

@@ -8,10 +8,11 @@ import pytest
 from apps.gait_ataxia.events import find_events
 from apps.gait_ataxia.features import COUNT, features_of, walking
 from apps.gait_ataxia.parameters import NAMES
-from apps.gait_ataxia.phantom import Case, Hospital, simulate
+from apps.gait_ataxia.phantom import Case, simulate
 from apps.gait_ataxia.pose_noise import errors_of, with_errors
 from apps.gait_ataxia.sides import LEFT_LEG, RIGHT_LEG
 from apps.gait_ataxia.signals import as_walk
+from operators.phantom.hospital import Hospital
 from operators.pose.body25 import Joint, PoseSeries
 from operators.pose.plausible import implausible
 

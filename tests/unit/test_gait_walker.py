@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from apps.gait_ataxia.phantom import Hospital, case_truth, simulate
+from apps.gait_ataxia.phantom import case_truth, simulate
 from apps.gait_ataxia.walker import SARA_ITEMS, draw_walker, walk
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
 from operators.pose.body25 import MIRRORED, Joint
 

@@ -15,9 +15,10 @@ import pytest
 from apps.mibg_spect.acquire import LEHR, LME, MEGP
 from apps.mibg_spect.cases import read_case
 from apps.mibg_spect.labels import LABELS, Phase
-from apps.mibg_spect.phantom import CONVERSION_COEFFICIENTS, Hospital, generate, simulate
+from apps.mibg_spect.phantom import CONVERSION_COEFFICIENTS, generate, simulate
 from apps.mibg_spect.population import HOSPITAL_A, draw_patient
 from operators.phantom import spect
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
 
 DCIODVFY = "/usr/bin/dciodvfy"

@@ -13,7 +13,7 @@ import torch
 from apps.mibg_spect.cases import TruthCase, read_case
 from apps.mibg_spect.evaluate import evaluate
 from apps.mibg_spect.labels import LABELS, Phase
-from apps.mibg_spect.phantom import FIRST_HOSPITAL_B_SEED, Hospital, generate, simulate
+from apps.mibg_spect.phantom import FIRST_HOSPITAL_B_SEED, generate, simulate
 from apps.mibg_spect.prepare import CUBE, GriddedVolume, cube_around, network_input
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED
 from apps.mibg_spect.segment import segment
@@ -21,6 +21,7 @@ from apps.mibg_spect.train import metadata, train, training_kind
 from operators.errors import Refused
 from operators.evaluate.overlap import dice
 from operators.geometry import VolumeGeometry
+from operators.phantom.hospital import Hospital
 from operators.preprocess.align import align_rigid
 from operators.preprocess.resample import canonical_grid, resample
 from operators.read.nm import NmVolume
