@@ -7,7 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-from apps.msk_ct.bones import BoneShape
+from apps.msk_ct.bones import MIDLINE_MM, BoneShape
 from apps.msk_ct.structures import SEGMENTS, Side
 
 Range = tuple[float, float]
@@ -134,16 +134,11 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         }
     )
     deg = np.pi / 180
-    flexion, adduction = rng.normal(3, population.hip_deg[0]), rng.normal(3, population.hip_deg[1])
-    hips = tuple(
-        (
-            float(np.clip(flexion + rng.normal(0, 1.2), -6, 14)) * deg,
-            float(np.clip(adduction + rng.normal(0, 1.5), -6, 7)) * deg,
-            float(np.clip(rng.normal(0, population.hip_deg[2]), -22, 22)) * deg,
-        )
-        for _ in range(2)
-    )
+    hip_draws = _draw_hips(rng, population)
     fat = float(np.clip(2.5 + (bmi - 17) * rng.uniform(0.9, 1.6) * (1.25 if sex == "F" else 0.85), 3.0, 42))
+    girth_thigh = float(np.clip(0.5 + 0.5 * muscle**0.5 + 0.04 + rng.normal(0, 0.02), 0.85, 1.12))
+    most = _most_adduction_rad(girth_thigh, fat)
+    hips = tuple((flexion, min(adduction, most), rotation) for flexion, adduction, rotation in hip_draws)
     return Person(
         age_years=age,
         sex=sex,
@@ -160,7 +155,7 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         wobble_length_mm=float(rng.uniform(55, 90)),
         bones=(bone, jitter),
         girth=float(np.clip(0.93 + 0.07 * muscle + rng.normal(0, 0.015), 0.92, 1.06)),
-        girth_thigh=float(np.clip(0.5 + 0.5 * muscle**0.5 + 0.04 + rng.normal(0, 0.02), 0.85, 1.12)),
+        girth_thigh=girth_thigh,
         belly_mm=float(np.clip((bmi - 22) * rng.uniform(1.0, 3.5), -8, 40)),
         fat_mm=fat,
         wall_mm=float(rng.uniform(11, 18)),
@@ -180,6 +175,31 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         tissue_seed=int(rng.integers(2**31)),
         implant=[Side.RIGHT, Side.LEFT][int(rng.integers(2))] if rng.random() < 0.1 else None,
     )
+
+
+def _draw_hips(rng: np.random.Generator, population: Population) -> list[tuple[float, float, float]]:
+    """Flexion, adduction and rotation of the right and the left hip, radians."""
+    flexion, adduction = rng.normal(3, population.hip_deg[0]), rng.normal(2, population.hip_deg[1])
+    deg = np.pi / 180
+    return [
+        (
+            float(np.clip(flexion + rng.normal(0, 1.2), -6, 14)) * deg,
+            float(np.clip(adduction + rng.normal(0, 1.2), -7, 6)) * deg,
+            float(np.clip(rng.normal(0, population.hip_deg[2]), -22, 22)) * deg,
+        )
+        for _ in range(2)
+    ]
+
+
+def _most_adduction_rad(girth_thigh: float, fat_mm: float) -> float:
+    """As far as a thigh can go before it meets the other one in the middle, radians."""
+    # Depth below the hip, medial offset, radius of the fascia, share of the fat there: see `body.THIGH`.
+    heights = ((130, -6, 67.5, 0.72), (220, -3, 64, 0.58), (310, 1, 57.5, 0.45), (385, 4, 50, 0.37))
+    free = [
+        (MIDLINE_MM - 4 - m - radius * girth_thigh - share * fat_mm) / depth
+        for depth, m, radius, share in heights
+    ]
+    return float(np.clip(min(free), -0.12, 0.1))
 
 
 def _draw_bone(rng: np.random.Generator, population: Population, sex: str) -> BoneShape:
