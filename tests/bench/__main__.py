@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bench_latency, bench_receive
+from tests.bench import bench_large_ct, bench_latency, bench_receive
 
 RESULTS = Path(__file__).resolve().parents[2] / ".bench" / "results.json"
 
@@ -33,6 +33,7 @@ def main() -> None:
     for title, module in (
         ("receiving 200 CT slices of 512 x 512 on one association", bench_receive),
         ("last C-STORE to results at the destination, settle time excluded, warm", bench_latency),
+        ("a CT of 300 slices of 512 x 512: msk_ct, and its objects one by one", bench_large_ct),
     ):
         results[title] = module.run()
         show(console, title, results[title])
