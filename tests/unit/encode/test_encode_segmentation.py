@@ -112,6 +112,28 @@ def test_ct_slices_are_matched_by_position_whatever_their_order(
     assert np.array_equal(labels, labels_zyx)
 
 
+def test_slices_of_a_tilted_gantry_keep_their_places(spect, labels_zyx, producer, dicom_errors):
+    """Such slices are no volume for a reader, but each frame has its place."""
+    sheared = VolumeGeometry(
+        labels_zyx.shape,
+        (5.3, 4.5, 4.0),
+        (0.0, 0.0, 0.0),
+        ((0, np.sin(0.34), np.cos(0.34)), (0, 1, 0), (1, 0, 0)),
+    )
+    slices = [_ct_slice(spect, sheared, z) for z in range(labels_zyx.shape[0])]
+    encoded = build_segmentation(labels_zyx, sheared, slices, SEGMENTS, producer)
+    assert dicom_errors(encoded.dataset) == []
+    made = encoded.dataset
+    frames = made.pixel_array
+    found = np.zeros_like(labels_zyx)
+    for groups, frame in zip(made.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        position = np.asarray(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        z = round(float(position[2]) / (5.3 * np.cos(0.34)))
+        assert np.allclose(position, sheared.position_mm_lps((z, 0, 0)), atol=1e-3)
+        found[z][frame > 0] = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    assert np.array_equal(found, labels_zyx)
+
+
 def test_labels_off_the_grid_of_the_source_are_an_error(spect, labels_zyx, producer):
     grid = VolumeGeometry(
         labels_zyx.shape, (5.0, 4.5, 4.0), (0.0, 0.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0))
