@@ -165,7 +165,7 @@ def _affordable(spacing_z_mm: float, height_mm: float, matrix: int) -> float:
     for wider in (spacing_z_mm, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0):
         if wider >= spacing_z_mm and matrix**2 * height_mm / wider <= LARGEST_VOXELS:
             return wider
-    return 6.0
+    return 5.0
 
 
 def put_table(hu: Field, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> None:
