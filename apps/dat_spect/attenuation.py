@@ -21,8 +21,8 @@ MU_PER_CM = 0.147
 """Of soft tissue at 159 keV, narrow beam: where scatter was corrected."""
 MU_BROAD_PER_CM = 0.12
 """Effective value where scatter was not corrected, as is usual for Chang's method on brains."""
-CUBE, CUBE_MM = 72, 4.0
-VIEWS = 32
+CUBE, CUBE_MM = 60, 5.0
+VIEWS = 24
 OUTLINE_SHARE = 0.2
 """Counts above this share of the brain's belong to the head: half of what the scalp has."""
 SMOOTHING_MM = 4.0

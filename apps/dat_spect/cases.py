@@ -74,8 +74,7 @@ def read_case(folder: Path) -> TruthCase:
     labels = None
     if outlined.is_file():
         names = truth.get("labels") or {str(value): name for name, value in LABELS.items()}
-        wanted = {int(value): LABELS[name] for value, name in names.items() if name in LABELS}
-        labels = read_labels(outlined, volume.geometry, wanted)
+        labels = _renumbered(read_labels(outlined, volume.geometry), names)
     return TruthCase(
         name=folder.name,
         patient_id=str(volume.instances[0].get("PatientID", folder.name)),
@@ -101,3 +100,12 @@ def _tomogram(folder: Path) -> list[Path]:
             attribute="ImageType",
         )
     return next(iter(series.values()))
+
+
+def _renumbered(labels: NDArray[np.uint8], names: dict[str, str]) -> NDArray[np.uint8]:
+    """Values of `LABELS` for those of the file; other structures become 0."""
+    out = np.zeros(labels.shape, dtype=np.uint8)
+    for value, name in names.items():
+        if name in LABELS:
+            out[labels == int(value)] = LABELS[name]
+    return out

@@ -43,6 +43,7 @@ PRIOR_WEIGHT = 0.02
 """One standard deviation costs as much as this share of the scan's variation left unexplained."""
 LOCAL_PRIOR_WEIGHT = 0.03
 LOCAL_MARGIN_MM = 14.0
+SLOPE_STEP = 1e-5
 LEVEL_ROUNDS = 6
 BRAIN_FLOOR = 0.65
 """Counts above this share of the brain's own belong to the brain, below to scalp, face and neck."""
@@ -109,6 +110,16 @@ def affine(parameters: Sequence[float] | NDArray[np.float64]) -> NDArray[np.floa
     return out
 
 
+def _slopes(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(n, 4, 4)``: how `affine` changes with each of its parameters."""
+    out = []
+    for number in range(len(parameters)):
+        step = np.zeros(len(parameters))
+        step[number] = SLOPE_STEP
+        out.append((affine(parameters + step) - affine(parameters - step)) / (2 * SLOPE_STEP))
+    return np.stack(out)
+
+
 # ---------------------------------------------------------------- the start
 
 
@@ -161,10 +172,16 @@ def _refined(
     strength = np.sqrt(prior_weight)
 
     def residual(unit: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([problem.residual(base @ affine(unit * scale)), strength * unit])
+        left = problem.residual(base @ affine(unit * scale))
+        return np.concatenate([left, strength * unit])
+
+    def jacobian(unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        changes = scale[:, None, None] * (base @ _slopes(unit * scale))
+        columns = problem.jacobian(base @ affine(unit * scale), changes)
+        return np.concatenate([columns, strength * np.eye(size)])
 
     solved = optimize.least_squares(
-        residual, np.zeros(size), diff_step=1e-2, xtol=2e-3, ftol=1e-5, gtol=1e-8, max_nfev=25
+        residual, np.zeros(size), jac=jacobian, xtol=2e-3, ftol=1e-5, gtol=1e-8, max_nfev=25
     )
     moved = base @ affine(solved.x * scale)
     return moved, 1.0 - problem.unexplained(moved)
@@ -196,7 +213,11 @@ class _Problem:
         chosen = chosen & thinned
         sigma = [fwhm / 2.3548 / mm for mm in geometry.spacing_mm_zyx]
         self.image = ndimage.gaussian_filter(image_zyx, sigma) if fwhm else image_zyx
+        self.image = np.ascontiguousarray(self.image, dtype=np.float32)
         self.index_from_lps = np.linalg.inv(geometry.affine_lps)
+        _, rows, columns = self.image.shape
+        self.strides = np.array([rows * columns, columns, 1])
+        self.corner_offsets = np.array(list(np.ndindex(2, 2, 2))) @ self.strides
         self.points = np.concatenate([template.points_mm[chosen], np.ones((int(chosen.sum()), 1))], axis=1)
         maps = [np.ones(len(self.points))]
         blur = float(np.hypot(fwhm, 8.0))
@@ -212,28 +233,66 @@ class _Problem:
 
     def _seen(
         self, patient_from_template: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Values of the scan at the places, and 1 where they lie inside of it."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Values at the places ``(n,)``, slopes along z, y, x ``(n, 3)``, 1 where inside ``(n,)``."""
         index = self.points @ (self.index_from_lps @ patient_from_template)[:3].T
-        values = ndimage.map_coordinates(self.image, index.T, order=1, mode="nearest")
         limits = np.asarray(self.image.shape) - 1
         inside = np.all((index >= -0.5) & (index <= limits + 0.5), axis=1)
-        return np.asarray(values, dtype=np.float64), inside.astype(np.float64)
+        index = np.clip(index, 0, limits - 1e-6)
+        low = index.astype(np.int64)
+        corners = self.image.ravel()[(low @ self.strides)[:, None] + self.corner_offsets]
+        cube = corners.reshape(-1, 2, 2, 2).astype(np.float64)
+        z, y, x = (index - low).T
+        along_x, change_x = _between(cube, x[:, None, None])
+        along_y, change_y = _between(along_x, y[:, None])
+        values, change_z = _between(along_y, z)
+        slope_x, _ = _between(_between(change_x, y[:, None])[0], z)
+        slope_y, _ = _between(change_y, z)
+        return values, np.stack([change_z, slope_y, slope_x], axis=1), inside.astype(np.float64)
+
+    def _explained_away(self, rows: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the maps leave of ``(n,)`` or ``(n, p)`` values, 0 outside of the scan."""
+        weight = inside if rows.ndim == 1 else inside[:, None]
+        kept = rows * weight
+        maps = self.maps * inside[:, None]
+        gram = maps.T @ maps + np.eye(maps.shape[1]) * 1e-6 * max(float(inside.sum()), 1.0)
+        return np.asarray(kept - maps @ np.linalg.solve(gram, maps.T @ kept))
+
+    def _scale(self, values: NDArray[np.float64], inside: NDArray[np.float64]) -> float:
+        """Makes the residual's square sum the share unexplained.
+
+        Few places inside explain themselves: what lies outside counts as unexplained.
+        """
+        total = max(float(inside.sum()), 1.0)
+        centred = (values - values @ inside / total) * inside
+        return float(np.sqrt(len(inside) / total / max(float(centred @ centred), 1e-12)))
 
     def residual(self, patient_from_template: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the maps leave, ``(n,)``; its square sum is the share unexplained."""
-        values, inside = self._seen(patient_from_template)
-        total = max(float(inside.sum()), 1.0)
-        maps = self.maps * inside[:, None]
-        centred = (values - values @ inside / total) * inside
-        gram = maps.T @ maps + np.eye(maps.shape[1]) * 1e-6 * total
-        weights = np.linalg.solve(gram, maps.T @ centred)
-        left = centred - maps @ weights
-        # Few places inside explain themselves: what is outside counts as unexplained.
-        missing = len(inside) / total
-        return np.asarray(left * np.sqrt(missing / max(float(centred @ centred), 1e-12)))
+        values, _, inside = self._seen(patient_from_template)
+        return self._explained_away(values, inside) * self._scale(values, inside)
+
+    def jacobian(
+        self, patient_from_template: NDArray[np.float64], changes: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How the residual changes with each of ``(p, 4, 4)`` changes of the transform, ``(n, p)``.
+
+        By Kaufman: that the mixture of maps changes too is left out.
+        """
+        values, slopes, inside = self._seen(patient_from_template)
+        moved = (self.index_from_lps @ changes)[:, :3].reshape(len(changes), 12)
+        steps = (slopes[:, :, None] * self.points[:, None, :]).reshape(-1, 12) @ moved.T
+        return self._explained_away(steps, inside) * self._scale(values, inside)
 
     def unexplained(self, patient_from_template: NDArray[np.float64]) -> float:
         """Share of the variation that no mixture of the maps explains."""
         left = self.residual(patient_from_template)
         return float(left @ left)
+
+
+def _between(
+    pairs: NDArray[np.float64], share: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Linear interpolation over the last axis, of length 2, and its slope."""
+    first, second = pairs[..., 0], pairs[..., 1]
+    return first + (second - first) * share, second - first

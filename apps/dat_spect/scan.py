@@ -56,22 +56,21 @@ def measure_scan(volume: NmVolume, template: Template, *, striatum_ml: float) ->
     Raises:
         Refused: No brain is found, or it is cut off.
     """
-    counts = volume.counts_zyx
-    stated = is_attenuation_corrected(volume)
-    warnings: list[str] = []
     placed = None
+    warnings: list[str] = []
+    stated = is_attenuation_corrected(volume)
     if stated is None:
-        placed = register(counts, volume.geometry, template)
-        share = depth_share(counts, volume.geometry, template, placed)
+        placed = register(volume.counts_zyx, volume.geometry, template)
+        share = depth_share(volume.counts_zyx, volume.geometry, template, placed)
         stated = share >= LEAST_DEPTH_SHARE
         said = "seems to be corrected" if stated else "seems not to be corrected"
         warnings.append(
             f"the images do not state whether attenuation was corrected; by the brain's depth "
             f"({share:.0%} of the counts at its rim) it {said}"
         )
+    counts = volume.counts_zyx
     if not stated:
-        counts = chang_corrected(counts, volume.geometry, mu_per_cm=mu_of(volume))
-        placed = None
+        counts, placed = _corrected(volume), None
         warnings.append(
             f"attenuation was corrected here after Chang (uniform {mu_of(volume)} per cm within the head's "
             "outline): binding ratios are less certain"
@@ -87,6 +86,17 @@ def measure_scan(volume: NmVolume, template: Template, *, striatum_ml: float) ->
         is_corrected_here=not stated,
         warnings=tuple(warnings),
     )
+
+
+def corrected_counts(volume: NmVolume) -> tuple[NDArray[np.float32], bool]:
+    """Counts corrected for attenuation, by the header alone, and whether that was done here."""
+    if is_attenuation_corrected(volume) is False:
+        return _corrected(volume), True
+    return volume.counts_zyx, False
+
+
+def _corrected(volume: NmVolume) -> NDArray[np.float32]:
+    return chang_corrected(volume.counts_zyx, volume.geometry, mu_per_cm=mu_of(volume))
 
 
 def depth_share(

@@ -1,0 +1,179 @@
+"""Evaluation of a bundle on case folders, patient-wise, with 95 % bootstrap intervals.
+
+The folder decides what the numbers mean. For phantoms it must hold patients of hospital B with
+seeds from `phantom.FIRST_HOSPITAL_B_SEED` on, which training never sees; a case of hospital A
+among them is named in the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from sklearn.metrics import roc_auc_score
+
+from apps.dat_spect.cases import TruthCase, find_cases, read_case
+from apps.dat_spect.labels import Feature, Side
+from apps.dat_spect.model import DatModel, load_model
+from apps.dat_spect.scan import measure_scan
+from apps.dat_spect.table import row_of
+from operators.errors import Refused
+from operators.evaluate import Evaluation
+from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
+from operators.select.digests import bundle_digest
+
+MISSING = float("nan")
+BINS = 5
+"""Of the expected calibration error, equally filled."""
+MODELS = {"auc_model3": "model3", "auc_sbr": "sbr", "auc_direct": "direct"}
+
+
+def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  # noqa: ARG001
+    """The metrics of the outside interface over the cases of a folder.
+
+    ``auc_model3``, ``auc_sbr`` and ``auc_direct`` are areas under the curve for a presynaptic deficit:
+    of F1, F2, F3 and age; of binding ratio and asymmetry index; of the picture alone. ``sbr_mae``
+    is the mean absolute error of the striatal binding ratio, each side of a patient. A refused case
+    counts as a probability of one half, and is named in the notes.
+
+    Raises:
+        FileNotFoundError: The folder holds no case.
+        BrokenBundle: The bundle cannot be used.
+    """
+    model = load_model(bundle)
+    rows: list[dict[str, float]] = []
+    patients: list[str] = []
+    notes: list[str] = []
+    for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
+        case = read_case(folder)
+        patients.append(case.patient_id)
+        if case.truth.get("hospital") == "A":
+            notes.append(f"{case.name} is of the hospital that training patients come from")
+        try:
+            rows.append(measure_case(case, model))
+        except Refused as refused:
+            notes.append(f"{case.name} was refused: {refused.reason}")
+            rows.append(
+                {"abnormal": float(bool(case.truth.get("is_abnormal")))} | dict.fromkeys(MODELS.values(), 0.5)
+            )
+    names = sorted(set().union(*rows))
+    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in names}
+    metrics = {
+        name: bootstrap(columns, area_under_curve("abnormal", column), patient_ids=patients)
+        for name, column in MODELS.items()
+    }
+    metrics["sbr_mae"] = bootstrap(columns, mean_of("sbr_error"), patient_ids=patients)
+    return Evaluation(
+        app="dat_spect",
+        n=len(set(patients)),
+        model_digest=bundle_digest(bundle),
+        metrics=metrics,
+        notes=(*notes, *_further(columns, patients)),
+    )
+
+
+def measure_case(case: TruthCase, model: DatModel) -> dict[str, float]:
+    """What one patient contributes, by column; absent where the case has no truth for it.
+
+    Raises:
+        Refused: No brain is found in the scan.
+    """
+    scan = measure_scan(case.volume, model.template, striatum_ml=model.striatum_ml)
+    row = row_of(case, scan)
+    ratio = {side: model.calibration(row.bolt[side]) for side in Side}
+    features = model.classifiers.features(row.slab, model.regions)
+    known_age = np.isfinite(row.age_years)
+    out = {
+        "sbr": model.classifiers.by_ratios(float(np.mean(list(ratio.values()))), row.asymmetry),
+        "direct": model.classifiers.direct(row.slab, model.regions),
+        "model3": model.classifiers.abnormal(features, row.age_years) if known_age else MISSING,
+    }
+    if row.is_abnormal is not None:
+        out["abnormal"] = float(row.is_abnormal)
+    for feature, answer in row.answers.items():
+        out[f"p_{feature}"], out[f"is_{feature}"] = features[feature], float(answer)
+    if row.true_ratios:
+        errors = [ratio[side] - true for side, true in row.true_ratios.items()]
+        out["sbr_error"] = float(np.mean(np.abs(errors)))
+        out["sbr_bias"] = float(np.mean(errors))
+        name = "sbr_error_uncorrected" if scan.is_corrected_here else "sbr_error_corrected"
+        out[name] = out["sbr_error"]
+    return out
+
+
+def area_under_curve(truth: str, score: str) -> Callable[[Columns], float]:
+    """Area under the ROC curve of a column; NaN where only one kind of patient is drawn.
+
+    >>> rows = {"t": np.array([0.0, 0.0, 1.0, 1.0]), "s": np.array([0.1, 0.6, 0.5, 0.9])}
+    >>> area_under_curve("t", "s")(rows)
+    0.75
+    """
+
+    def statistic(rows: Columns) -> float:
+        known = np.isfinite(rows[truth]) & np.isfinite(rows[score])
+        true = rows[truth][known]
+        if not len(true) or true.min() == true.max():
+            return MISSING
+        return float(roc_auc_score(true, rows[score][known]))
+
+    return statistic
+
+
+def difference_of(
+    one: Callable[[Columns], float], other: Callable[[Columns], float]
+) -> Callable[[Columns], float]:
+    """One statistic less another, of the same patients."""
+    return lambda rows: one(rows) - other(rows)
+
+
+def calibration_error(truth: str, score: str) -> Callable[[Columns], float]:
+    """Expected calibration error over equally filled bins.
+
+    >>> rows = {"t": np.array([0.0, 1.0] * 5), "s": np.full(10, 0.5)}
+    >>> calibration_error("t", "s")(rows)
+    0.0
+    """
+
+    def statistic(rows: Columns) -> float:
+        known = np.isfinite(rows[truth]) & np.isfinite(rows[score])
+        true, found = rows[truth][known], rows[score][known]
+        if not len(true):
+            return MISSING
+        bins: list[NDArray[np.int64]] = np.array_split(np.argsort(found, kind="stable"), min(BINS, len(true)))
+        return float(sum(abs(true[b].mean() - found[b].mean()) * len(b) for b in bins) / len(true))
+
+    return statistic
+
+
+def _further(columns: dict[str, NDArray[np.float64]], patients: list[str]) -> list[str]:
+    """Sentences of what else was measured: differences of models, features, calibration, correction."""
+    if "abnormal" not in columns:
+        return []
+
+    def said(statistic: Callable[[Columns], float]) -> str:
+        metric = bootstrap(columns, statistic, patient_ids=patients)
+        return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+
+    auc = {name: area_under_curve("abnormal", column) for name, column in MODELS.items()}
+    out = [
+        f"auc_model3 less {name}: {said(difference_of(auc['auc_model3'], auc[name]))}"
+        for name in ("auc_sbr", "auc_direct")
+    ]
+    out.append(f"calibration error of model 3: {said(calibration_error('abnormal', 'model3'))}")
+    out += [
+        f"auc of {feature}: {said(area_under_curve(f'is_{feature}', f'p_{feature}'))}"
+        for feature in Feature
+        if f"is_{feature}" in columns
+    ]
+    for name, text in (
+        ("sbr_bias", "mean error of the binding ratio"),
+        ("sbr_error_corrected", "sbr_mae where the scanner had corrected attenuation"),
+        ("sbr_error_uncorrected", "sbr_mae where it was corrected here"),
+    ):
+        if name in columns:
+            out.append(f"{text}: {said(mean_of(name))}")
+    return out
