@@ -96,6 +96,13 @@ report, picture and PDF.
 
 {objects}
 
+Segmentations and parametric maps with 1 MB of pixel data or more are in Deflated Explicit VR Little Endian, all
+other objects in Explicit VR Little Endian. Parametric maps have unsigned 16-bit pixels, which Real World
+Value Mapping Sequence (0040,9096) maps to values with quantity and unit, and ContentQualification RESEARCH;
+they lie on the slices of their source, where pixels may be coarser. Where a structure has codes in several
+schemes, the others are in Equivalent Code Sequence (0008,0121); a segment that merges structures names them
+in Primary Anatomic Structure Sequence (0008,2228).
+
 A site may choose Label Map Segmentation (segmentation_kind = "LABELMAP"). Validators that do not know that
 SOP class report errors on it and on the segment references of the report; binary segmentation is the
 default.
