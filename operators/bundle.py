@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from operators.errors import BrokenBundle
+from operators.infer.bayesian_unet import BayesianUNet
 from operators.select.digests import bundle_digest
 
 NETWORKS: dict[str, type[nn.Module]] = {
     f"monai.networks.nets.{network.__name__}": network for network in (BasicUNet, DynUNet, SegResNet, UNet)
-}
+} | {"operators.infer.bayesian_unet.BayesianUNet": BayesianUNet}
 """What ``_target_`` of a network in inference.json may name."""
 
 

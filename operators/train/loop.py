@@ -74,7 +74,7 @@ def train_network(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
-        _average(averaged, network, min(schedule.averaging, (step + 1) / (step + 10)))
+        average(averaged, network, min(schedule.averaging, (step + 1) / (step + 10)))
         smooth = float(loss.detach()) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
         progress.update(bar, completed=step + 1, loss=smooth)
     return averaged
@@ -122,7 +122,8 @@ def _time_done(schedule: Schedule, started: float) -> float:
 
 
 @torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Moves the averaged weights towards the network's by ``1 - decay``; buffers are copied."""
     for kept, new in zip(averaged.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
     for held, fresh in zip(averaged.buffers(), network.buffers(), strict=True):

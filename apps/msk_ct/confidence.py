@@ -1,0 +1,72 @@
+"""What the uncertainty of a structure says about its accuracy, as held-out patients have shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from apps.msk_ct.structures import SEGMENTS
+
+DEFAULT_FAILED_BELOW = 0.8
+FAILED_BELOW_SD = 2.0
+
+
+def relative_variance(psv: Mapping[int, float], settings: Mapping[str, Any]) -> dict[int, float]:
+    """PSV over the limit of its structure, by segment number; above 1 is low confidence.
+
+    Args:
+        psv: By segment number.
+        settings: The bundle's inference.json, whose ``confidence`` the training has written.
+    """
+    limits = settings.get("confidence", {}).get("psv_limits", {})
+    return {
+        number: value / limits[SEGMENTS[number - 1].structure.name]
+        for number, value in psv.items()
+        if SEGMENTS[number - 1].structure.name in limits
+    }
+
+
+def low_confidence(psv: Mapping[int, float], settings: Mapping[str, Any]) -> frozenset[int]:
+    """Numbers of the segments whose PSV is above the limit of their structure."""
+    return frozenset(n for n, value in relative_variance(psv, settings).items() if value > 1)
+
+
+def failed_below(settings: Mapping[str, Any]) -> float:
+    """The Dice below which a segment counts as failed, from the bundle's inference.json."""
+    return float(settings.get("confidence", {}).get("failed_below_dice", DEFAULT_FAILED_BELOW))
+
+
+def calibrate(structures: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+    """``confidence`` of inference.json from held-out patients.
+
+    A segment has failed when its Dice is more than `FAILED_BELOW_SD` standard deviations below the
+    mean of all. PSV differs between structures, so it is taken relative to the median of its
+    structure; one factor for all structures, the one that tells failed segments from others best
+    (Youden's index), makes limits of the medians.
+
+    Args:
+        structures: By name, (PSV, Dice) of each segment of the held-out patients.
+    """
+    medians = {
+        name: float(np.median([psv for psv, _ in pairs])) for name, pairs in structures.items() if len(pairs)
+    }
+    ratio = np.array([psv / medians[name] for name in medians for psv, _ in structures[name]])
+    dice = np.array([value for name in medians for _, value in structures[name]])
+    limit = float(dice.mean() - FAILED_BELOW_SD * dice.std())
+    failed = dice < limit
+    steps = np.unique(ratio)
+    gains = [
+        ((ratio > step) & failed).sum() / max(failed.sum(), 1)
+        - ((ratio > step) & ~failed).sum() / max((~failed).sum(), 1)
+        for step in steps
+    ]
+    factor = float(steps[int(np.argmax(gains))])
+    return {
+        "failed_below_dice": round(limit, 4),
+        "factor": round(factor, 4),
+        "held_out_segments": len(dice),
+        "held_out_failed": int(failed.sum()),
+        "psv_limits": {name: round(median * factor, 8) for name, median in medians.items()},
+    }

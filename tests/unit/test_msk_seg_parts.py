@@ -1,0 +1,175 @@
+"""Parts of the segmentation of msk_ct that need no network."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from apps.msk_ct.confidence import calibrate, failed_below, low_confidence
+from apps.msk_ct.prepare import context_slices, network_input, orientation_of, prepare
+from apps.msk_ct.refine import refine_bones
+from apps.msk_ct.segment import islands_of
+from apps.msk_ct.sides import NUMBER, is_left
+from apps.msk_ct.uncertainty import predictive_dice, segments_of
+from operators.errors import Refused
+from operators.geometry import VolumeGeometry
+from operators.preprocess.separable import Axis, resampled, weights
+
+AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+RIGHT_CLASS, FEMUR = NUMBER["gluteus_maximus"], NUMBER["femur"]
+
+
+def axes(shape: tuple[int, int, int]) -> tuple[Axis, Axis, Axis]:
+    return (Axis(shape[0], 4.0), Axis(shape[1], 2.4), Axis(shape[2], 2.4))
+
+
+def test_resampling_keeps_a_ramp_where_it_is() -> None:
+    fine = Axis(60, 0.7)
+    coarse = fine.centred(2.4)
+    ramp = torch.from_numpy(fine.places_mm.astype(np.float32))
+    down = weights(fine, coarse) @ ramp
+    assert np.allclose(down.numpy()[1:-1], coarse.places_mm[1:-1], atol=0.01)
+    up = weights(coarse, fine) @ torch.from_numpy(coarse.places_mm.astype(np.float32))
+    inside = (fine.places_mm >= coarse.places_mm[0]) & (fine.places_mm <= coarse.places_mm[-1])
+    assert np.allclose(up.numpy()[inside], fine.places_mm[inside], atol=1e-4)
+
+
+def test_resampling_goes_axis_by_axis() -> None:
+    volume = torch.rand(2, 5, 6, 7)
+    matrices = [torch.rand(3, 5), torch.rand(4, 6), torch.rand(2, 7)]
+    expected = torch.einsum("czyx,az,by,dx->cabd", volume, *matrices)
+    assert torch.allclose(resampled(volume, matrices), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_any_order_and_direction_of_axes_is_put_into_that_of_the_patient(order: tuple[int, ...]) -> None:
+    patient = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    for flips in itertools.product((False, True), repeat=3):
+        stored = patient[tuple(slice(None, None, -1 if f else 1) for f in flips)].transpose(order)
+        direction = tuple(tuple(np.asarray(AXIAL[a]) * (-1 if flips[a] else 1)) for a in order)
+        geometry = VolumeGeometry(stored.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), direction)
+        orientation = orientation_of(geometry)
+        assert np.array_equal(orientation.apply(stored), patient)
+        assert np.array_equal(orientation.undo(orientation.apply(stored)), stored)
+
+
+def test_oblique_slices_are_refused() -> None:
+    turned = ((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), (1.0, 0.0, 0.0))
+    with pytest.raises(Refused, match="oblique"):
+        orientation_of(VolumeGeometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), turned))
+
+
+def test_an_empty_volume_is_refused() -> None:
+    hu = np.full((10, 40, 40), -1000, dtype=np.float32)
+    with pytest.raises(Refused, match="no body"):
+        prepare(hu, VolumeGeometry(hu.shape, (4.0, 2.0, 2.0), (0.0, 0.0, 0.0), AXIAL))
+
+
+def test_the_table_is_left_out_and_the_body_kept() -> None:
+    hu = np.full((10, 100, 100), -1000, dtype=np.float32)
+    hu[:, 20:60, 20:80] = 50
+    hu[:, 80:82, 5:95] = 200
+    prepared = prepare(hu, VolumeGeometry(hu.shape, (4.0, 2.4, 2.4), (0.0, 0.0, 0.0), AXIAL))
+    assert prepared.axes[1].places_mm[-1] < 75 * 2.4
+    assert prepared.hu_zyx.max() <= 50
+
+
+def test_what_lies_beyond_the_ends_is_seen_as_air() -> None:
+    hu = np.full((4, 20, 30), 100, dtype=np.int16)
+    images = network_input(hu, range(1), 4.0)
+    assert images.shape == (1, 8, 32, 32)
+    assert images[0, 0, 0, 0] == pytest.approx(0.5)
+    assert images[0, 1].max() == 0
+    assert context_slices(4, 0, 4.0)[:3] == [0, None, 1]
+
+
+def two_legs(shift: int = 0, slope: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of two shafts with muscle around them, and where the left is."""
+    classes = np.zeros((40, 60, 120), dtype=np.uint8)
+    left = np.zeros(classes.shape, dtype=bool)
+    for z in range(40):
+        middle = 60 + shift + round(slope * z)
+        for centre in (middle - 25, middle + 25):
+            classes[z, 15:45, centre - 15 : centre + 15] = RIGHT_CLASS
+            classes[z, 25:35, centre - 5 : centre + 5] = FEMUR
+        left[z, :, middle:] = True
+    return classes, left
+
+
+@pytest.mark.parametrize(("shift", "slope"), [(0, 0.0), (12, 0.0), (-8, 0.2)])
+def test_two_legs_are_parted_between_the_femora(shift: int, slope: float) -> None:
+    classes, left = two_legs(shift, slope)
+    found = is_left(classes, axes(classes.shape))
+    assert np.array_equal(found[classes > 0], left[classes > 0])
+
+
+@pytest.mark.parametrize("is_left_leg", [True, False])
+def test_a_leg_alone_is_told_by_what_lies_medial(is_left_leg: bool) -> None:
+    classes = np.zeros((20, 40, 60), dtype=np.uint8)
+    classes[:, 10:30, 5:20] = NUMBER["gracilis"]
+    classes[:, 10:30, 25:35] = FEMUR
+    classes[:, 10:30, 40:55] = NUMBER["vastus_lateralis_and_vastus_intermedius"]
+    if not is_left_leg:
+        classes = classes[:, :, ::-1].copy()
+    found = is_left(classes, axes(classes.shape))
+    assert found[classes > 0].all() == is_left_leg
+    assert found[classes > 0].any() == is_left_leg
+
+
+def test_the_sacrum_decides_where_only_one_femur_is_seen() -> None:
+    classes = np.zeros((30, 40, 80), dtype=np.uint8)
+    classes[10:, 20:32, 10:24] = NUMBER["sacrum"]
+    classes[:20, 10:20, 60:70] = FEMUR
+    assert is_left(classes, axes(classes.shape))[classes == FEMUR].all()
+    assert not is_left(classes[:, :, ::-1].copy(), axes(classes.shape))[classes[:, :, ::-1] == FEMUR].any()
+
+
+def test_a_muscle_that_reaches_over_the_plane_is_not_cut() -> None:
+    classes, _ = two_legs()
+    classes[:, 0:10, 20:64] = NUMBER["sartorius"]
+    found = is_left(classes, axes(classes.shape))
+    assert not found[classes == NUMBER["sartorius"]].any()
+
+
+def test_islands_are_the_small_parts_only() -> None:
+    segments = np.zeros((4, 20, 20), dtype=np.uint8)
+    segments[:, 2:10, 2:10] = 5
+    segments[0, 15, 15] = 5
+    segments[0, 18, 18] = 7
+    found = islands_of(segments, least=50)
+    assert found[0, 15, 15]
+    assert found.sum() == 1
+
+
+def test_bone_takes_up_its_cortex_and_gives_up_muscle_but_keeps_marrow() -> None:
+    hu = np.full((1, 60, 60), 50, dtype=np.float32)
+    y, x = np.mgrid[:60, :60]
+    radius = np.hypot(y - 30, x - 30)
+    hu[0][radius < 15] = 1000
+    hu[0][radius < 9] = -50
+    truth = radius < 15
+    for drawn in (radius < 13, radius < 17):
+        classes = np.where(drawn, FEMUR, NUMBER["vastus_medialis"]).astype(np.uint8)[None]
+        refined = refine_bones(classes, hu, (1.0, 1.0))[0] == FEMUR
+        assert np.array_equal(refined, truth)
+
+
+def test_passes_that_agree_have_a_predictive_dice_of_one() -> None:
+    classes = np.zeros((3, 4, 4), dtype=np.uint8)
+    classes[1:, :2] = 2
+    left = np.zeros(classes.shape, dtype=bool)
+    segments = segments_of(classes, left)
+    assert predictive_dice(segments, np.stack([classes] * 3), left) == {3: 1.0}
+    other = classes.copy()
+    other[1:, :2, :2] = 0
+    assert predictive_dice(segments, other[None], left)[3] == pytest.approx(2 / 3)
+
+
+def test_the_limit_parts_failed_structures_from_good_ones() -> None:
+    good = [(0.001 + 0.0001 * i, 0.92) for i in range(20)]
+    settings = {"confidence": calibrate({"femur": [*good, (0.01, 0.3)], "sacrum": good})}
+    assert 0.5 < failed_below(settings) < 0.92
+    assert low_confidence({3: 0.01, 43: 0.0015}, settings) == {3}
