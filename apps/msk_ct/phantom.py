@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.msk_ct.acquire import Scanner, draw_scanner, exposed, put_table
+from apps.msk_ct.acquire import Coverage, Scanner, draw_scanner, exposed, put_table
 from apps.msk_ct.anatomy import Builder, names_of_values
 from apps.msk_ct.arms import put_arms
 from apps.msk_ct.fields import Field
@@ -115,12 +115,16 @@ def study_of(case: Case) -> CtPhantomStudy:
     """Who and where the case is, for its DICOM objects."""
     person, scanner = case.person, case.scanner
     body_part, description = scanner.coverage.value
+    laterality = "" if body_part in ("HIP", "THIGH") else None
+    if scanner.coverage is Coverage.ONE_HIP:
+        laterality = "R" if float(scanner.x.mean()) < 0 else "L"
     return CtPhantomStudy(
         kind="MSK",
         seed=case.seed,
         station="HOSPITAL_B" if case.shift else "HOSPITAL_A",
         body_part=body_part,
         description=f"{description} (phantom)",
+        laterality=laterality,
         patient_position="FFS" if scanner.feet_first else "HFS",
         age_years=person.age_years,
         sex=person.sex,

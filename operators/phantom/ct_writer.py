@@ -30,6 +30,8 @@ class CtPhantomStudy:
         description: Of study and series.
         patient_position: How the patient lies (0018,5100), such as HFS or FFS.
         age_years, sex, weight_kg, height_m: Of the patient, as far as they are known.
+        laterality: Laterality (0020,0060) of a paired body part, empty when both sides are seen;
+            None for a body part without sides.
         kernel: Convolution Kernel (0018,1210).
         kvp: Peak kilo voltage.
         contrast: Contrast/Bolus Agent (0018,0010), empty for none.
@@ -42,6 +44,7 @@ class CtPhantomStudy:
     body_part: str
     description: str
     patient_position: str = "HFS"
+    laterality: str | None = None
     age_years: int | None = None
     sex: str = "O"
     weight_kg: float | None = None
@@ -112,6 +115,8 @@ def _header(geometry: VolumeGeometry, study: CtPhantomStudy, z: int) -> Dataset:
     )
     dataset.SeriesNumber, dataset.AcquisitionNumber, dataset.InstanceNumber = 1, 1, z + 1
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    if study.laterality is not None:
+        dataset.Laterality = study.laterality
     dataset.KVP = study.kvp
     if study.kernel:
         dataset.ConvolutionKernel = study.kernel
