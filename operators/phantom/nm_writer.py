@@ -22,6 +22,25 @@ MAX_STORED = 32000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tracer:
+    """An I-123 radiopharmaceutical.
+
+    Args:
+        code: In SNOMED CT, of CID 25.
+        meaning: Code Meaning.
+        name: Radiopharmaceutical (0018,0031).
+    """
+
+    code: str
+    meaning: str
+    name: str
+
+
+MIBG = Tracer(code="395787009", meaning="Iodine^123 3-Iodobenzylguanidine MIBG", name="I-123 MIBG")
+IOFLUPANE = Tracer(code="429296007", meaning="Ioflupane I^123^", name="I-123 ioflupane")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhantomStudy:
     """What all objects of one phantom study have in common.
 
@@ -35,6 +54,9 @@ class PhantomStudy:
         activity_mbq: At that time.
         description: Study Description.
         station: Station Name.
+        body_part: Body Part Examined.
+        tracer: What was given.
+        height_m: Body height, left out when None.
     """
 
     seed: int
@@ -46,6 +68,9 @@ class PhantomStudy:
     activity_mbq: float
     description: str
     station: str
+    body_part: str = "CHEST"
+    tracer: Tracer = MIBG
+    height_m: float | None = None
 
     def uid(self, *parts: object) -> str:
         """A UID of this study's, for the given parts."""
@@ -65,6 +90,7 @@ class Shot:
         views: Number of views of the rotation; 1 for a static view.
         collimator_name: Collimator/Grid Name.
         orbit_mm: Radius of rotation, or distance of the detector.
+        corrections: Corrected Image (0028,0051), left out when empty.
     """
 
     name: str
@@ -75,6 +101,7 @@ class Shot:
     views: int
     collimator_name: str
     orbit_mm: float
+    corrections: tuple[str, ...] = ()
 
 
 def write_tomogram(
@@ -160,7 +187,7 @@ def _start(study: PhantomStudy, shot: Shot) -> Dataset:
     for kind in ("Series", "Content", "Acquisition"):
         setattr(instance, f"{kind}Date", f"{shot.acquired:%Y%m%d}")
         setattr(instance, f"{kind}Time", f"{shot.acquired:%H%M%S}")
-    instance.BodyPartExamined = "CHEST"
+    instance.BodyPartExamined = study.body_part
     instance.Manufacturer = "dicom-node phantom"
     instance.ManufacturerModelName = "Simulated gamma camera"
     instance.StationName = study.station
@@ -173,6 +200,8 @@ def _start(study: PhantomStudy, shot: Shot) -> Dataset:
     instance.NumberOfEnergyWindows = 1
     instance.EnergyWindowInformationSequence = [_energy_window()]
     instance.NumberOfDetectors = 1
+    if shot.corrections:
+        instance.CorrectedImage = list(shot.corrections)
     return instance
 
 
@@ -183,6 +212,8 @@ def _put_patient(instance: Dataset, study: PhantomStudy) -> None:
     instance.PatientSex = study.sex
     instance.PatientAge = f"{study.age_years:03d}Y"
     instance.PatientWeight = _ds(study.weight_kg)
+    if study.height_m is not None:
+        instance.PatientSize = _ds(study.height_m)
     instance.PatientIdentityRemoved = "YES"
     instance.DeidentificationMethod = "Synthetic phantom: there is no person"
 
@@ -196,8 +227,8 @@ def _oriented() -> Dataset:
 def _administration(study: PhantomStudy) -> Dataset:
     item = Dataset()
     item.RadionuclideCodeSequence = [_code("21572004", "^123^Iodine")]
-    item.RadiopharmaceuticalCodeSequence = [_code("395787009", "Iodine^123 3-Iodobenzylguanidine MIBG")]
-    item.Radiopharmaceutical = "I-123 MIBG"
+    item.RadiopharmaceuticalCodeSequence = [_code(study.tracer.code, study.tracer.meaning)]
+    item.Radiopharmaceutical = study.tracer.name
     item.RadiopharmaceuticalStartTime = f"{study.injected:%H%M%S}"
     item.RadiopharmaceuticalStartDateTime = f"{study.injected:%Y%m%d%H%M%S}"
     item.RadionuclideTotalDose = _ds(study.activity_mbq)

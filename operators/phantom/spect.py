@@ -201,18 +201,37 @@ def osem(projections: NDArray[np.float32], *, iterations: int, subsets: int) -> 
         subsets: Must divide the number of views.
     """
     views, slices, bins = projections.shape
-    matrix = system_matrix(bins, views)
     counts = projections.transpose(0, 2, 1).reshape(views * bins, slices)
     image = np.full((bins * bins, slices), max(float(counts.mean()), 1e-3) / bins, dtype=np.float32)
-    parts = [_subset_rows(views, bins, start, subsets) for start in range(subsets)]
-    pieces = [(rows, matrix[rows], matrix[rows].T.tocsr()) for rows in parts]
     for _ in range(iterations):
-        for rows, forward, backward in pieces:
-            expected = forward @ image
-            ratio = counts[rows] / np.maximum(expected, 1e-6)
-            sensitivity = np.maximum(np.asarray(backward.sum(axis=1)), 1e-6)
-            image *= (backward @ ratio) / sensitivity
+        for part in _subset_matrices(bins, views, subsets):
+            expected = part.forward @ image
+            ratio = counts[part.rows] / np.maximum(expected, 1e-6)
+            image *= (part.backward @ ratio) / part.sensitivity
     return _as_volume(image, bins, slices)
+
+
+@dataclass(frozen=True, eq=False)
+class _Subset:
+    """The views of one subset: their rows, both projections, and the sensitivity ``(pixels, 1)``."""
+
+    rows: NDArray[np.int64]
+    forward: sparse.csr_matrix
+    backward: sparse.csr_matrix
+    sensitivity: NDArray[np.float32]
+
+
+@lru_cache(maxsize=4)
+def _subset_matrices(bins: int, views: int, subsets: int) -> tuple[_Subset, ...]:
+    matrix = system_matrix(bins, views)
+    parts = []
+    for start in range(subsets):
+        rows = _subset_rows(views, bins, start, subsets)
+        forward = matrix[rows]
+        backward = forward.T.tocsr()
+        sensitivity = np.maximum(np.asarray(backward.sum(axis=1)), 1e-6)
+        parts.append(_Subset(rows, forward, backward, sensitivity))
+    return tuple(parts)
 
 
 def _subset_rows(views: int, bins: int, start: int, subsets: int) -> NDArray[np.int64]:
