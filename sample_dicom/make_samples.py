@@ -9,8 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from pydicom import dcmread
+from pydicom.uid import JPEGLSLossless
+
 from apps.gait_ataxia.phantom import generate as generate_gait
 from apps.mibg_spect.phantom import generate as generate_mibg
+from apps.msk_ct.phantom import generate as generate_msk
 
 HERE = Path(__file__).resolve().parent
 MIBG_SEED = 702
@@ -18,16 +22,29 @@ MIBG_SEED = 702
 GAIT_SEED = 900_007
 """A walker of hospital A, seen from the side, moderately ataxic."""
 
+MSK_SEED = 900_024
+"""A patient of hospital A from pelvis to knee, slices every 4 mm, muscles of the left side wasted."""
+
 
 def main() -> None:
     """Writes the DICOM objects of each sample study into its folder beside this script."""
     with tempfile.TemporaryDirectory() as scratch:
         generate_mibg(MIBG_SEED, Path(scratch) / "mibg_spect")
         generate_gait(GAIT_SEED, Path(scratch) / "gait_ataxia")
+        generate_msk(MSK_SEED, Path(scratch) / "msk_ct")
+        compress(Path(scratch) / "msk_ct" / "dicom")
         for study in sorted(Path(scratch).iterdir()):
             folder = HERE / study.name
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(study / "dicom", folder)
+
+
+def compress(folder: Path) -> None:
+    """Stores the pixels of each file as lossless JPEG-LS, in place."""
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+        dataset.save_as(path)
 
 
 if __name__ == "__main__":
