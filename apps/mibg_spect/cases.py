@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
@@ -20,11 +19,11 @@ from numpy.typing import NDArray
 from apps.mibg_spect.labels import LABELS, Phase
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
+from operators.read import labels
 from operators.read.nm import NmPlanar, NmVolume, read_nm_planar, read_nm_volume
 
 LATE_AFTER_MINUTES = 90.0
 """Between the early (10 to 60 min) and the late (150 to 330 min) acquisition."""
-AFFINE_TOLERANCE_MM = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,13 +80,13 @@ def read_case(folder: Path) -> TruthCase:
     if not volumes:
         raise Refused(f"{folder.name} holds no reconstructed SPECT", attribute="ImageType")
     reference = volumes.get(Phase.EARLY) or volumes[Phase.LATE]
-    labels = read_labels(folder / "truth.nii.gz", reference.geometry, truth.get("labels", {}))
+    found = read_labels(folder / "truth.nii.gz", reference.geometry, truth.get("labels", {}))
     return TruthCase(
         name=folder.name,
         patient_id=str(reference.instances[0].get("PatientID", folder.name)),
         volumes=volumes,
         planar=planar,
-        labels_zyx=labels,
+        labels_zyx=found,
         truth=truth,
     )
 
@@ -120,27 +119,7 @@ def read_labels(path: Path, geometry: VolumeGeometry, names: dict[str, str]) -> 
     Raises:
         ValueError: Its grid is not that of the volume, whichever way its axes run.
     """
-    image = nibabel.load(path)
-    data = np.asarray(image.dataobj)
-    affine = np.asarray(image.affine, dtype=float).copy()
-    affine[:2] *= -1
-    to_volume = np.linalg.inv(geometry.affine_lps) @ affine
-    corner = to_volume @ np.array([0, 0, 0, 1.0])
-    steps = np.rint(to_volume[:3, :3])
-    if np.abs(to_volume[:3, :3] - steps).max() > AFFINE_TOLERANCE_MM or np.abs(np.linalg.det(steps)) != 1:
-        raise ValueError(f"{path.name} is not in the grid of the SPECT volume")
-    order = [int(np.flatnonzero(steps[axis])[0]) for axis in range(3)]
-    labels = data.transpose(order)
-    for axis in range(3):
-        start = 0
-        if steps[axis, order[axis]] < 0:
-            labels = np.flip(labels, axis=axis)
-            start = labels.shape[axis] - 1
-        if abs(corner[axis] - start) > AFFINE_TOLERANCE_MM:
-            raise ValueError(f"{path.name} is not in the grid of the SPECT volume")
-    if labels.shape != geometry.shape_zyx:
-        raise ValueError(f"{path.name} has {labels.shape} voxels, the SPECT volume {geometry.shape_zyx}")
-    return _renumbered(labels, names)
+    return _renumbered(labels.read_labels(path, geometry), names)
 
 
 def _renumbered(labels: NDArray[Any], names: dict[str, str]) -> NDArray[np.uint8]:

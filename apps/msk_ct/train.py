@@ -8,23 +8,27 @@ well outlined, which is where the flag for low expected accuracy comes from.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.losses.dice import DiceLoss
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import Progress, track
 from torch import nn
 from torch.nn import functional
 
 from apps.msk_ct.augment import draw_slice
-from apps.msk_ct.cases import find_cases, read_truth
+from apps.msk_ct.cases import find_cases, read_case, read_truth
+from apps.msk_ct.confidence import calibrate
 from apps.msk_ct.elsewhere import elsewhere_samples
+from apps.msk_ct.evaluate import measure_case
 from apps.msk_ct.prepare import CHANNELS, CONTEXT_MM, PIXEL_MM, SLICE_MM
 from apps.msk_ct.samples import Sample, read_samples, slice_weights
 from apps.msk_ct.structures import STRUCTURES
-from operators.bundle import build_network, save_weights
+from operators.bundle import build_network, inference_settings, load_metadata, save_weights
 from operators.infer.bayesian_unet import BayesianUNet
 from operators.phantom.identity import generator
 from operators.train.loop import Schedule, bars
@@ -107,6 +111,36 @@ def train(
     save_weights(learned, bundle, "structures")
     _write_json(configs / "inference.json", settings)
     _write_json(configs / "metadata.json", metadata(training))
+    folders = find_cases(data)
+    calibrate_bundle(bundle, [folders[i] for i in held_out])
+
+
+def calibrate_bundle(bundle: Path, folders: Sequence[Path]) -> None:
+    """Writes into a bundle what its uncertainty means, from patients that it has not learned from.
+
+    They are analysed on the CPU with its profile, as any study is there. Without patients nothing is
+    written, and no structure is flagged for low confidence.
+
+    Args:
+        bundle: Weights, inference.json and metadata.json as `train` has written them.
+        folders: Case folders of held-out patients.
+    """
+    rows = []
+    for folder in track(folders, description="calibrating", console=Console(stderr=True)):
+        rows += measure_case(read_case(folder), bundle, "cpu", [], profile="cpu")
+    if not rows:
+        return
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if np.isfinite(row["psv"]):
+            name = STRUCTURES[int(row["structure"]) - 1].name
+            pairs.setdefault(name, []).append((row["psv"], row["dice"]))
+    _write_json(
+        bundle / "configs" / "inference.json", inference_settings(bundle) | {"confidence": calibrate(pairs)}
+    )
+    described = load_metadata(bundle)
+    described["training"]["held_out_dice"] = round(float(np.mean([row["dice"] for row in rows])), 4)
+    _write_json(bundle / "configs" / "metadata.json", described)
 
 
 def slice_loss(samples: list[Sample], elsewhere: list[Sample], seed: int, steps: int) -> LossOf:

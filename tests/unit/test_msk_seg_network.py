@@ -1,0 +1,217 @@
+"""The network of msk_ct: passes, training that repeats itself, and the model that ships."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from apps.msk_ct.confidence import relative_variance
+from apps.msk_ct.elsewhere import elsewhere_samples
+from apps.msk_ct.phantom import Case, generate, simulate
+from apps.msk_ct.prepare import PIXEL_MM, SLICE_MM
+from apps.msk_ct.segment import segment
+from apps.msk_ct.segmentation import Segmentation
+from apps.msk_ct.structures import SEGMENTS
+from apps.msk_ct.train import train
+from operators.bundle import inference_settings, load_network
+from operators.errors import Refused
+from operators.geometry import VolumeGeometry
+from operators.infer.bayesian_unet import BayesianUNet
+from operators.infer.monte_carlo import run_passes
+from operators.read.ct import CtVolume
+
+MODEL = Path(__file__).resolve().parents[2] / "apps" / "msk_ct" / "model"
+AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+PASSES = 4
+SHIFTED_SEED = 100_000
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    """A patient of hospital B on a coarse grid."""
+    return simulate(SHIFTED_SEED, shift=True, coarse=True)
+
+
+def volume_of(case: Case) -> CtVolume:
+    return CtVolume(hu_zyx=case.hu_zyx.astype(np.float32), geometry=case.scanner.geometry, instances=())
+
+
+@pytest.fixture(scope="module")
+def found(case: Case) -> Segmentation:
+    return segment(volume_of(case), bundle=MODEL, device="cpu", passes=PASSES)
+
+
+def mean_dice(one: NDArray[np.uint8], other: NDArray[np.uint8], least: int = 200) -> float:
+    sizes = np.bincount(one.ravel(), minlength=44), np.bincount(other.ravel(), minlength=44)
+    both = np.bincount(one[one == other], minlength=44)
+    values = [2 * both[n] / (sizes[0][n] + sizes[1][n]) for n in range(1, 44) if sizes[0][n] >= least]
+    return float(np.mean(values))
+
+
+def small_network() -> BayesianUNet:
+    torch.manual_seed(0)
+    return BayesianUNet(2, 4, [4, 4, 8, 8, 8, 4], 0.5).eval()
+
+
+def test_without_a_draw_the_network_is_certain() -> None:
+    network, image = small_network(), torch.rand(1, 2, 32, 48)
+    assert torch.equal(network(image), network(image))
+    first, second = (network.decode(network.encode(image), network.draw(1)) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_slabs_do_not_change_what_passes_find() -> None:
+    images = torch.rand(5, 2, 32, 48)
+
+    def run(slab: int) -> tuple[NDArray[np.float16], NDArray[np.float32], NDArray[np.uint8]]:
+        told: list[float] = []
+        passes = run_passes(
+            small_network(),
+            lambda part: images[part.start : part.stop],
+            slices=5,
+            shape_yx=(30, 41),
+            passes=3,
+            device=torch.device("cpu"),
+            slab=slab,
+            done=told.append,
+        )
+        assert told[-1] == 1
+        assert told == sorted(told)
+        return passes.mean_zcyx, passes.variance_zyx, passes.labels_tzyx
+
+    for one, other in zip(run(5), run(2), strict=True):
+        assert np.allclose(one, other, atol=2e-3)
+
+
+def test_training_repeats_itself_bit_for_bit_and_calibrates_on_patients_held_out(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        generate(seed, tmp_path / "cases" / f"case_{seed}")
+    for name in ("one", "two"):
+        train(tmp_path / "cases", tmp_path / name, seed=3, steps=2, cache=tmp_path / "cache")
+    weights = [
+        (tmp_path / name / "models" / "structures.safetensors").read_bytes() for name in ("one", "two")
+    ]
+    assert weights[0] == weights[1]
+    described = json.loads((tmp_path / "one" / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert described["training"]["kind"] == "synthetic"
+    assert "date" not in described["training"]
+    network = load_network(tmp_path / "one", "structures", torch.device("cpu"))
+    assert isinstance(network, BayesianUNet)
+
+
+def test_a_network_that_has_learned_nothing_is_refused_and_not_believed(tmp_path: Path, case: Case) -> None:
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "inference.json").write_text(json.dumps(inference_settings(MODEL)), encoding="utf-8")
+    from operators.bundle import build_network, save_weights
+
+    torch.manual_seed(0)
+    save_weights(build_network(inference_settings(MODEL), "structures"), tmp_path, "structures")
+    with pytest.raises(Refused, match="no hip or thigh"):
+        segment(volume_of(case), bundle=tmp_path, device="cpu", passes=2)
+
+
+def test_the_model_that_ships_outlines_a_patient_of_another_hospital(case: Case, found: Segmentation) -> None:
+    assert found.segments_zyx.shape == found.uncertainty_zyx.shape == case.hu_zyx.shape
+    assert found.uncertainty_zyx.min() >= 0
+    assert mean_dice(case.segments_zyx, found.segments_zyx) > 0.8
+    assert set(found.psv) == set(found.predictive_dice)
+    assert all(0 <= value <= 1 for value in found.predictive_dice.values())
+    assert set(relative_variance(found.psv, inference_settings(MODEL))) == set(found.psv)
+
+
+def test_the_same_ct_gives_the_same_result(case: Case, found: Segmentation) -> None:
+    again = segment(volume_of(case), bundle=MODEL, device="cpu", passes=PASSES)
+    assert np.array_equal(again.segments_zyx, found.segments_zyx)
+    assert again.psv == found.psv
+
+
+ORDERS = [
+    ((0, 1, 2), (True, False, True)),
+    ((0, 1, 2), (False, True, False)),
+    ((2, 0, 1), (True, True, True)),
+]
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS)
+def test_flipped_and_permuted_axes_find_the_same_anatomy(
+    case: Case, found: Segmentation, order: tuple[int, int, int], flips: tuple[bool, bool, bool]
+) -> None:
+    """The stored axes run another way, the patient stays where they are."""
+    geometry = case.scanner.geometry
+    turn = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+    ends = [n - 1 if flip else 0 for n, flip in zip(geometry.shape_zyx, flips, strict=True)]
+    origin = geometry.position_mm_lps(tuple(ends))
+    direction = [
+        tuple(-v for v in axis) if flip else axis
+        for axis, flip in zip(geometry.direction_lps_zyx, flips, strict=True)
+    ]
+    hu = case.hu_zyx[turn].transpose(order)
+    stored = VolumeGeometry(
+        shape_zyx=hu.shape,
+        spacing_mm_zyx=tuple(geometry.spacing_mm_zyx[a] for a in order),
+        origin_mm_lps=tuple(float(v) for v in origin),
+        direction_lps_zyx=tuple(direction[a] for a in order),
+    )
+    other = segment(
+        CtVolume(hu_zyx=np.ascontiguousarray(hu, dtype=np.float32), geometry=stored, instances=()),
+        bundle=MODEL,
+        device="cpu",
+        passes=PASSES,
+    )
+    expected = found.segments_zyx[turn].transpose(order)
+    assert mean_dice(expected, other.segments_zyx) > 0.999
+
+
+def test_one_side_alone_keeps_its_side(case: Case, found: Segmentation) -> None:
+    rights = np.isin(found.segments_zyx, [s.number for s in SEGMENTS if s.side and s.side.value == "right"])
+    columns = np.flatnonzero(rights.any(axis=(0, 1)))
+    hu = case.hu_zyx.astype(np.float32).copy()
+    grows_left = case.scanner.geometry.direction_lps_zyx[2][0] > 0
+    middle = int(columns[-1] if grows_left else columns[0])
+    cut = slice(middle + 1, None) if grows_left else slice(0, middle)
+    hu[:, :, cut] = -1000
+    one = segment(
+        CtVolume(hu_zyx=hu, geometry=case.scanner.geometry, instances=()),
+        bundle=MODEL,
+        device="cpu",
+        passes=2,
+    )
+    sizes = np.bincount(one.segments_zyx.ravel(), minlength=44)
+    lefts = sum(int(sizes[s.number]) for s in SEGMENTS if s.side and s.side.value == "left")
+    assert lefts < 0.05 * sizes.sum()
+
+
+@pytest.mark.parametrize("seed", [100, 101, 102], ids=["head", "bottle", "chest"])
+def test_what_is_neither_hip_nor_thigh_is_refused(seed: int) -> None:
+    """Other seeds than those of the training."""
+    (sample,) = elsewhere_samples([seed])
+    hu = sample.hu_zyx.astype(np.float32)
+    geometry = VolumeGeometry(hu.shape, (SLICE_MM, PIXEL_MM, PIXEL_MM), (0.0, 0.0, 0.0), AXIAL)
+    with pytest.raises(Refused, match="no hip or thigh was found"):
+        segment(CtVolume(hu_zyx=hu, geometry=geometry, instances=()), bundle=MODEL, device="cpu", passes=2)
+
+
+def test_passes_and_profile_must_make_sense(case: Case) -> None:
+    with pytest.raises(ValueError, match="too few"):
+        segment(volume_of(case), bundle=MODEL, device="cpu", passes=1)
+    with pytest.raises(ValueError, match="not one of auto, cpu, gpu"):
+        segment(volume_of(case), bundle=MODEL, device="cpu", profile="best")
+
+
+def test_progress_grows_to_its_end(case: Case) -> None:
+    told: list[float] = []
+    part = dataclasses.replace(
+        volume_of(case), hu_zyx=volume_of(case).hu_zyx[::1], geometry=case.scanner.geometry
+    )
+    segment(part, bundle=MODEL, device="cpu", passes=2, report_progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    assert all(b - a < 0.3 for a, b in itertools.pairwise(told))
