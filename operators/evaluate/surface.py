@@ -27,8 +27,10 @@ def average_surface_distance_mm(
     """
     if not one.any() or not other.any():
         return float("nan")
-    either = one | other
-    box = tuple(_span(either.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3))
+    either = np.asarray(one | other, dtype=np.bool_)
+    box = tuple(
+        _span(np.moveaxis(either, axis, 0).reshape(either.shape[axis], -1).any(axis=1)) for axis in range(3)
+    )
     surfaces = [np.pad(mask[box], 1) for mask in (one, other)]
     surfaces = [mask & ~ndimage.binary_erosion(mask) for mask in surfaces]
     distances = [

@@ -6,7 +6,7 @@ them; so each core takes slabs of its own, and results do not depend on how many
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -99,7 +99,7 @@ def run_passes(
     return Passes(mean_zcyx=mean, variance_zyx=variance, labels_tzyx=labels)
 
 
-def on_cores(work: Callable[[range], range], parts: list[range], device: torch.device):  # noqa: ANN201
+def on_cores(work: Callable[[range], range], parts: list[range], device: torch.device) -> Iterator[range]:
     """Work on parts, one core for each at a time on the CPU; yields the parts in order as they are done.
 
     Whole cores for whole parts need no waiting within a layer, which costs most where other

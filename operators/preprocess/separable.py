@@ -43,7 +43,7 @@ class Axis:
     @property
     def places_mm(self) -> NDArray[np.float64]:
         """``(count,)`` float64."""
-        return self.first_mm + np.arange(self.count) * self.spacing_mm
+        return np.asarray(self.first_mm + np.arange(self.count) * self.spacing_mm, dtype=np.float64)
 
     def nearest(self, other: Axis) -> NDArray[np.int64]:
         """For each place of another axis the index of the nearest one here, ``(other.count,)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -21,11 +22,11 @@ def read_labels(path: Path, geometry: VolumeGeometry) -> NDArray[np.uint8]:
         ValueError: Its grid is not that of the volume, or it cannot be read.
     """
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         data = np.asarray(image.dataobj)
     except (OSError, nibabel.filebasedimages.ImageFileError, EOFError) as broken:
         raise ValueError(f"{path.name} cannot be read: {broken}") from broken
-    affine = np.asarray(image.affine, dtype=float).copy()
+    affine = np.array(image.affine, dtype=np.float64)
     affine[:2] *= -1
     to_volume = np.linalg.inv(geometry.affine_lps) @ affine
     steps = np.rint(to_volume[:3, :3])
