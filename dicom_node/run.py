@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,15 @@ def run_on_files(
         verify_output(app, work / "output", verdict.paths, digest, [])
         shutil.copytree(work / "output", output, dirs_exist_ok=True)
     result = json.loads((output / "result.json").read_text(encoding="utf-8"))
-    names = ", ".join(entry["file"] for entry in result["objects"])
+    names = ", ".join(_named(entry) for entry in result["objects"])
     left_out = "".join(f"\nleft out {error.path}: {error.reason}" for error in unreadable)
     return f"{result.get('summary', app_name)}\n{output}: {names}{left_out}"
+
+
+def _named(entry: Mapping[str, Any]) -> str:
+    """A file's name, and its size when the app told it."""
+    size = entry.get("bytes")
+    return str(entry["file"]) if size is None else f"{entry['file']} ({size / 1e6:.1f} MB)"
 
 
 def _settings(path: Path | None) -> dict[str, Any]:
