@@ -139,12 +139,7 @@ def compare(
     spacing_mm_zyx: tuple[float, float, float],
 ) -> dict[str, float]:
     """Dice, surface distance, volume and attenuation of one segment against the truth."""
-    either = truth | found
-    box = tuple(
-        slice(int(places[0]), int(places[-1]) + 1)
-        for axis in range(3)
-        for places in [np.flatnonzero(either.any(axis=tuple(a for a in range(3) if a != axis)))]
-    )
+    box = tuple(slice(int(places.min()), int(places.max()) + 1) for places in np.nonzero(truth | found))
     truth, found, hu = truth[box], found[box], hu_zyx[box]
     sizes = int(truth.sum()), int(found.sum())
     return {

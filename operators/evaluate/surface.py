@@ -27,10 +27,7 @@ def average_surface_distance_mm(
     """
     if not one.any() or not other.any():
         return float("nan")
-    either = np.asarray(one | other, dtype=np.bool_)
-    box = tuple(
-        _span(np.moveaxis(either, axis, 0).reshape(either.shape[axis], -1).any(axis=1)) for axis in range(3)
-    )
+    box = tuple(slice(int(places.min()), int(places.max()) + 1) for places in np.nonzero(one | other))
     surfaces = [np.pad(mask[box], 1) for mask in (one, other)]
     surfaces = [mask & ~ndimage.binary_erosion(mask) for mask in surfaces]
     distances = [
@@ -38,8 +35,3 @@ def average_surface_distance_mm(
         for here, there in (surfaces, surfaces[::-1])
     ]
     return float(np.concatenate(distances).mean())
-
-
-def _span(occupied: NDArray[np.bool_]) -> slice:
-    found = np.flatnonzero(occupied)
-    return slice(int(found[0]), int(found[-1]) + 1)
