@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,14 +91,7 @@ class Striatum:
 
     def parts(self, local: Points) -> NDArray[np.uint8]:
         """Numbers of `PART_NUMBERS` at points in own coordinates, 0 outside, ``(...)`` uint8."""
-        out = np.zeros(local.shape[:-1], dtype=np.uint8)
-        along = self.putamen.local_mm(local)[..., 0]
-        inside = self.putamen.depth_mm(local) > 0
-        out[inside & (along <= 0)] = PART_NUMBERS[Part.ANTERIOR]
-        out[inside & (along > 0)] = PART_NUMBERS[Part.POSTERIOR]
-        for shape in self.caudate:
-            out[shape.depth_mm(local) > 0] = PART_NUMBERS[Part.CAUDATE]
-        return out
+        return _parts_at(local, self.caudate, self.putamen)
 
     def binding_at(self, local: Points, parts: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Binding ratio at points, 0 outside, ``(...)`` float32."""
@@ -120,9 +113,8 @@ class Striatum:
         Keys: ``sbr``, ``sbr_caudate``, ``sbr_putamen``, ``sbr_putamen_anterior``,
         ``sbr_putamen_posterior``, ``volume_ml``, ``volume_caudate_ml``, ``volume_putamen_ml``.
         """
-        local = fine_grid()
-        parts = self.parts(local)
-        binding = self.binding_at(local, parts)
+        parts = _fine_parts(self.caudate, self.putamen)
+        binding = self.binding_at(fine_grid(), parts)
         voxel_ml = (FINE_MM * self.scale) ** 3 / 1000
         members = {
             "": parts > 0,
@@ -149,13 +141,28 @@ def fine_grid() -> Points:
     return np.stack([x, y, z], axis=-1)
 
 
+def _parts_at(local: Points, caudate: tuple[Ellipsoid, ...], putamen: Ellipsoid) -> NDArray[np.uint8]:
+    out = np.zeros(local.shape[:-1], dtype=np.uint8)
+    along = putamen.local_mm(local)[..., 0]
+    inside = putamen.depth_mm(local) > 0
+    out[inside & (along <= 0)] = PART_NUMBERS[Part.ANTERIOR]
+    out[inside & (along > 0)] = PART_NUMBERS[Part.POSTERIOR]
+    for shape in caudate:
+        out[shape.depth_mm(local) > 0] = PART_NUMBERS[Part.CAUDATE]
+    return out
+
+
+@lru_cache(maxsize=2)
+def _fine_parts(caudate: tuple[Ellipsoid, ...], putamen: Ellipsoid) -> NDArray[np.uint8]:
+    """Parts on the fine grid; both sides of a head have the same shapes, and ask more than once."""
+    parts = _parts_at(fine_grid(), caudate, putamen)
+    parts.setflags(write=False)
+    return parts
+
+
 def scale_of(caudate: tuple[Ellipsoid, ...], putamen: Ellipsoid) -> float:
     """The enlargement that gives shapes the volume of `STRIATAL_VOLUME_ML`."""
-    local = fine_grid()
-    inside = putamen.depth_mm(local) > 0
-    for shape in caudate:
-        inside |= shape.depth_mm(local) > 0
-    volume_ml = float(inside.sum()) * FINE_MM**3 / 1000
+    volume_ml = float((_fine_parts(caudate, putamen) > 0).sum()) * FINE_MM**3 / 1000
     return float((STRIATAL_VOLUME_ML / volume_ml) ** (1 / 3))
 
 
