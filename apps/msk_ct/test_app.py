@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from apps.msk_ct import app as msk
+from apps.msk_ct import results
 from apps.msk_ct.codes import CODES
 from apps.msk_ct.findings import title_of
 from apps.msk_ct.phantom import simulate, study_of
@@ -28,6 +29,9 @@ from apps.msk_ct.results import SEGMENT_DESCRIPTIONS
 from apps.msk_ct.segment import segment
 from apps.msk_ct.segmentation import Segmentation
 from apps.msk_ct.structures import SEGMENTS, Side, classes_of, segment_number
+from operators.encode.encode_parametric_map import encode as encode_map
+from operators.encode.encode_segmentation import encode as encode_segmentation
+from operators.encode.segmentation import SegmentationKind
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.job import AnalysisJob
@@ -531,6 +535,31 @@ def test_feet_first_gives_the_same_numbers_on_the_same_sides(case, bundle, tmp_p
     for one in turned.structures.values():
         told = result["measurements"][f"{one.segment.name}_mean_hu"]["value"]
         assert one.mean_hu == pytest.approx(told, abs=0.01)
+
+
+def test_positions_rounded_by_the_scanner_end_in_results_that_verify(case, bundle, tmp_path):
+    """Each slice's results lie where the slice says it is, not where an even stack would have it."""
+
+    def change(dataset: Dataset, number: int) -> None:
+        x, y, z = (float(v) for v in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x, y, round(z - 0.37 * number, 1)]
+
+    source = _changed(case, tmp_path, change)
+    job = _job(source, bundle, tmp_path)
+    volume = read_ct_volume(job.inputs["ct"])
+    found = stand_in(case[1].segments_zyx)
+    producer = msk.producer_of(job, {"training": {"kind": "synthetic"}})
+    findings = msk.measure_study(job, volume, found)
+    fine = dataclasses.replace(results.uncertainty_map(findings), in_plane_step=2)
+    for dataset in (
+        encode_segmentation(results.label_volume(findings), producer, SegmentationKind.BINARY).dataset,
+        encode_map(fine, producer).dataset,
+    ):
+        told = {
+            float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
+            for frame in dataset.PerFrameFunctionalGroupsSequence
+        }
+        assert told <= {float(one.ImagePositionPatient[2]) for one in volume.instances}
 
 
 # ---------------------------------------------------------- the shipped model

@@ -20,8 +20,8 @@ from operators.encode.context import stand_in
 from operators.encode.identity import name_uid
 from operators.geometry import VolumeGeometry
 
-POSITION_TOLERANCE_MM = 0.01
-"""A source slice this far from its place in the geometry still counts as that slice."""
+POSITION_TOLERANCE_MM = 0.15
+"""A source slice this far from its place in the geometry still counts as that slice; scanners round."""
 
 
 def source_planes(
@@ -69,7 +69,7 @@ def on_grid(planes: Sequence[Dataset], geometry: VolumeGeometry, frames: Sequenc
             _place_frames(plane, geometry, frames)
         else:
             plane.PixelSpacing = _decimal(geometry.spacing_mm_zyx[1:])
-            plane.ImagePositionPatient = _decimal(geometry.position_mm_lps((z, 0, 0)).tolist())
+            plane.ImagePositionPatient = _decimal(_in_plane_of(plane, geometry.position_mm_lps((z, 0, 0))))
     return list(planes)
 
 
@@ -166,6 +166,14 @@ def _orientation(geometry: VolumeGeometry) -> list[float]:
 def _decimal(values: Sequence[float]) -> list[float]:
     """Values as a decimal string can hold them (DS, 16 characters)."""
     return [float(f"{value:.8g}") for value in values]
+
+
+def _in_plane_of(plane: Dataset, position_mm: NDArray[np.float64]) -> list[float]:
+    """The position moved along the normal into the plane of the source, which is where it is rounded to."""
+    row, column = np.split(np.asarray(plane.ImageOrientationPatient, dtype=float), 2)
+    normal = np.cross(row, column)
+    aside_mm = float(np.dot(normal, np.asarray(plane.ImagePositionPatient, dtype=float) - position_mm))
+    return [float(v) for v in position_mm + aside_mm * normal]
 
 
 def _check_position(source: Dataset, expected_mm: NDArray[np.float64], z: int) -> None:
