@@ -120,7 +120,9 @@ def local_time(source: Dataset, producer: Producer) -> datetime:
     return producer.created.astimezone()
 
 
-def complete(target: Dataset, source: Dataset, producer: Producer, *, label: str) -> None:
+def complete(
+    target: Dataset, source: Dataset, producer: Producer, *, label: str, texts: Sequence[str] = ()
+) -> None:
     """Give a result its patient, study, equipment and times; the last step of a builder.
 
     Args:
@@ -128,6 +130,7 @@ def complete(target: Dataset, source: Dataset, producer: Producer, *, label: str
         source: Header of one of the instances it was made from.
         producer: Who made it.
         label: Start of its Series Description.
+        texts: Further texts in it that are not the source's, and may need another character set.
 
     Raises:
         ValueError: The label is too long for a Series Description.
@@ -150,8 +153,7 @@ def complete(target: Dataset, source: Dataset, producer: Producer, *, label: str
     equipment += [item for item in target.get("ContributingEquipmentSequence", []) if _is_acquisition(item)]
     target.ContributingEquipmentSequence = equipment
     target.CodingSchemeIdentificationSequence = [private_coding_scheme()]
-    if producer.statement:
-        use_unicode_for([producer.statement], target)
+    use_unicode_for([label, producer.title, producer.statement, *texts], target)
 
 
 def _is_acquisition(item: Dataset) -> bool:

@@ -139,7 +139,7 @@ def build_parametric_map(
     name_dimensions(dataset, producer.uid(f"dimensions/{role}"))
     if in_plane_step > 1:
         dataset.walk(_locations_are_not_preserved)
-    complete(dataset, sources[0], producer, label=series_label)
+    complete(dataset, sources[0], producer, label=series_label, texts=[label])
     return EncodedMap(dataset, role, slope, intercept, geometry)
 
 

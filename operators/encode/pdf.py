@@ -202,7 +202,7 @@ def build_encapsulated_pdf(
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = pdf + b"\x00" * (len(pdf) % 2)
     document.EncapsulatedDocumentLength = len(pdf)
-    complete(document, sources[0], producer, label=series_label)
+    complete(document, sources[0], producer, label=series_label, texts=[title])
     return document
 
 

@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from operators.encode import codes
-from operators.encode.context import complete, stand_in, use_unicode_for
+from operators.encode.context import complete, stand_in
 from operators.encode.identity import MANUFACTURER, Producer
 from operators.encode.parametric_map import EncodedMap
 from operators.encode.segmentation import EncodedSegmentation
@@ -202,8 +202,9 @@ def build_report(
     requests = _requests(sources[0])
     if requests:
         dataset.ReferencedRequestSequence = requests
-    complete(dataset, sources[0], producer, label=series_label)
-    use_unicode_for([text for _, text in remarks] + [text for g in groups for text in g.comments], dataset)
+    texts = [text for _, text in remarks]
+    texts += [text for group in groups for text in (group.tracking_id, *group.comments)]
+    complete(dataset, sources[0], producer, label=series_label, texts=texts)
     return dataset
 
 

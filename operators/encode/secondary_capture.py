@@ -68,7 +68,7 @@ def build_secondary_capture(
     pixels = np.ascontiguousarray(picture_yxc).tobytes()
     image.PixelData = pixels + b"\x00" * (len(pixels) % 2)
     image["PixelData"].VR = "OB"
-    complete(image, sources[0], producer, label=series_label)
+    complete(image, sources[0], producer, label=series_label, texts=[description])
     return image
 
 

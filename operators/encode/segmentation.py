@@ -153,7 +153,7 @@ def build_segmentation(
             ]
     restore_sop_classes(dataset, sources)
     name_dimensions(dataset, producer.uid(f"dimensions/{role}"))
-    complete(dataset, sources[0], producer, label=series_label)
+    complete(dataset, sources[0], producer, label=series_label, texts=[s.name for s in present])
     return EncodedSegmentation(dataset, number_of, role, str(sources[0].SeriesInstanceUID))
 
 

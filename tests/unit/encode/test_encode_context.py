@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -11,8 +12,9 @@ from pydicom.dataset import Dataset
 from operators.encode import codes
 from operators.encode.context import COPIED_KEYWORDS, complete, copy_patient_and_study, stand_in
 from operators.encode.identity import MANUFACTURER, producer_of
+from operators.encode.parametric_map import build_parametric_map
 from operators.encode.pdf import build_encapsulated_pdf
-from operators.encode.report import Group, Number, build_report
+from operators.encode.report import Group, Number, SegmentReference, build_report
 from operators.encode.secondary_capture import build_secondary_capture
 from operators.encode.segmentation import Segment, build_segmentation
 from operators.job import AnalysisJob
@@ -50,8 +52,6 @@ def source(request, spect, tmp_path):
 
 @pytest.fixture
 def results(source, labels_zyx, geometry, producer):
-    import numpy as np
-
     heart = Segment(label=1, name="Heart", property_type=codes.HEART)
     seg = build_segmentation(np.where(labels_zyx == 1, labels_zyx, 0), geometry, [source], [heart], producer)
     group = Group(
@@ -106,11 +106,55 @@ def test_text_beyond_the_sources_character_set_makes_the_result_unicode(spect, p
     assert str(report.PatientName) == str(spect.PatientName)
 
 
+def test_every_kind_of_object_holds_text_beyond_the_sources_character_set(
+    spect, labels_zyx, geometry, producer, tmp_path
+):
+    spect.SpecificCharacterSet, spect.PatientName, spect.StudyDescription = "ISO_IR 100", "Müller^J", "é"
+    spect.ReferringPhysicianName = "Höß"
+    heart = Segment(label=1, name="心臓", property_type=codes.HEART)
+    labels = np.where(labels_zyx == 1, labels_zyx, 0)
+    seg = build_segmentation(labels, geometry, [spect], [heart], producer)
+    map_ = build_parametric_map(
+        labels.astype(np.float32),
+        geometry,
+        [spect],
+        quantity=codes.private("A", "A"),
+        unit=codes.NO_UNITS,
+        label="確率",
+        producer=producer,
+    )
+    group = Group(tracking_id="心臓", finding=codes.HEART, segment=SegmentReference(label=1))
+    report = build_report(
+        [group], [spect], producer, procedure=codes.private("SCAN", "Scan"), segmentations=[seg]
+    )
+    image = build_secondary_capture(
+        np.zeros((9, 7, 3), np.uint8),
+        [spect],
+        producer,
+        role="key_image_1",
+        instance_number=1,
+        description="冠状断面",
+    )
+    pdf = build_encapsulated_pdf(b"%PDF-1.4 x", [spect], producer, title="筋と骨")
+    for result, read in (
+        (seg.dataset, lambda d: d.SegmentSequence[0].SegmentLabel),
+        (map_.dataset, lambda d: d[0x52009229][0].RealWorldValueMappingSequence[0].LUTExplanation),
+        (report, lambda d: "心臓" if "心臓" in str(d.ContentSequence) else ""),
+        (image, lambda d: d.DerivationDescription),
+        (pdf, lambda d: d.DocumentTitle),
+    ):
+        result.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+        written = dcmread(tmp_path / "one.dcm")
+        assert written.SpecificCharacterSet == "ISO_IR 192"
+        assert str(written.PatientName) == "Müller^J"
+        assert read(written) in {"心臓", "確率", "冠状断面", "筋と骨"}
+
+
 def test_a_source_that_breaks_the_standard_is_still_copied(spect, producer):
     spect.PatientSex, spect.StudyID = "MALE", ""
     del spect.AccessionNumber
     image = build_secondary_capture(
-        __import__("numpy").zeros((4, 4, 3), "uint8"),
+        np.zeros((4, 4, 3), np.uint8),
         [spect],
         producer,
         role="k",
