@@ -14,6 +14,17 @@ from tests.integration.orthanc import OrthancServer, start_orthanc
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+WITHIN_S = 900
+"""For a test; a machine that does much else takes minutes where a free one takes seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of whole nodes may take longer than others."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(WITHIN_S))
+
+
 @pytest.fixture(scope="session")
 def mibg_study() -> Path:
     """The MIBG sample study: early, late and planar."""

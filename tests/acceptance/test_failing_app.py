@@ -20,7 +20,7 @@ intended_use = "tests"
 kind = "none"
 statement = "no model"
 [limits]
-time_limit_s = 2
+time_limit_s = 60
 memory_mb = 400
 [[input]]
 name = "ct"
@@ -78,7 +78,8 @@ def test_the_job_ends_with_a_reason_and_the_node_goes_on(
 ) -> None:
     app = tmp_path / "apps" / "probe"
     app.mkdir(parents=True)
-    (app / "app.toml").write_text(MANIFEST)
+    limit = "time_limit_s = 2" if what == "hang" else "time_limit_s = 60"
+    (app / "app.toml").write_text(MANIFEST.replace("time_limit_s = 60", limit))
     (app / "app.py").write_text(BODY)
     route = f'[[route]]\napp = "probe"\ndestinations = ["results"]\n[route.settings]\ndo = "{what}"'
     node = make_node(
@@ -103,7 +104,7 @@ def test_a_clean_stop_in_the_middle_of_an_analysis_costs_no_attempt(
 ) -> None:
     app = tmp_path / "apps" / "probe"
     app.mkdir(parents=True)
-    (app / "app.toml").write_text(MANIFEST.replace("time_limit_s = 2", "time_limit_s = 60"))
+    (app / "app.toml").write_text(MANIFEST)
     (app / "app.py").write_text(BODY)
     node = make_node(
         destinations=FOLDER,
@@ -116,6 +117,6 @@ def test_a_clean_stop_in_the_middle_of_an_analysis_costs_no_attempt(
         node.wait_for_action("infer_started")
         assert node.stop() == 0
         node.start()
-        node.wait(lambda: node.actions().count("infer_started") == 2, 30, "taken up again")
+        node.wait(lambda: node.actions().count("infer_started") == 2, 120, "taken up again")
         (job,) = node.jobs()
         assert (job["state"], job["attempts"]) == ("running", 1)

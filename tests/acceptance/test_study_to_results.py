@@ -116,16 +116,16 @@ def test_a_study_for_no_app_is_recorded_as_such(make_node: MakeNode, shared_data
         assert node.store(*(shared_data / "real_mr_shoulder").glob("*.dcm")).returncode == 0
 
         def routed() -> list[dict[str, str]]:
-            studies = httpx.get(f"{node.api}/studies", timeout=10).json()
+            studies = httpx.get(f"{node.api}/studies", timeout=60).json()
             if not studies:
                 return []
             uid = studies[0]["study_instance_uid"]
-            verdicts: list[dict[str, str]] = httpx.get(f"{node.api}/studies/{uid}", timeout=10).json()[
+            verdicts: list[dict[str, str]] = httpx.get(f"{node.api}/studies/{uid}", timeout=60).json()[
                 "verdicts"
             ]
             return verdicts
 
-        node.wait(lambda: bool(routed()), 30, "routed")
+        node.wait(lambda: bool(routed()), 120, "routed")
         verdict = next(v for v in routed() if v["app"] == "mibg_spect")
         assert node.jobs() == []
     assert verdict["verdict"] == "not_for_this_app"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -22,13 +23,23 @@ import httpx
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
 START_TIMEOUT_S = 60.0
+NEVER_CHANCE = range(20_000, 32_000)
+"""Below Linux's range for connections that go out (net.ipv4.ip_local_port_range, from 32768)."""
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of this machine that nobody listens on, and that no connection is given by chance.
+
+    One that the kernel chooses (port 0) is of the range from which connections that go out get
+    theirs, and may be taken before a server listens on it.
+    """
+    for port in random.sample(NEVER_CHANCE, len(NEVER_CHANCE)):
+        with socket.socket() as probe:
+            if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
+                _given.add(port)
+                return port
+    raise OSError("no port is free")
 
 
 def find_program(name: str) -> str:

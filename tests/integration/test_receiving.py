@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from dicom_node.receive.inbox import REJECTED, Inbox
 from dicom_node.receive.refusal import RefusalSource, RefusedReceipt
 from dicom_node.receive.scp import Receiver
 from dicom_node.receive.sop_classes import storage_sop_classes, transfer_syntaxes
+from dicom_node.rejection import RejectionListener
 from dicom_node.store.instances import InstanceStore, StoredInstance
 from dicom_node.store.part10 import HEADER_BYTES
 
@@ -89,14 +89,14 @@ def storescu(port: int, *arguments: str | Path, called: str = NODE) -> subproces
 
 def echo_works(port: int) -> bool:
     command = [ECHOSCU, "-aec", NODE, "127.0.0.1", str(port)]
-    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "not within the time"
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 def ct_slice(**attributes: object) -> Dataset:
@@ -133,11 +133,14 @@ def data_set_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def association(port: int, *contexts: tuple[str, str], title: str = "TEST") -> Iterator[Association]:
+def association(
+    port: int, *contexts: tuple[str, str], title: str = "TEST", listener: RejectionListener | None = None
+) -> Iterator[Association]:
     ae = AE(title)
     for sop_class, syntax in contexts or ((CTImageStorage, ExplicitVRLittleEndian),):
         ae.add_requested_context(sop_class, syntax)
-    assoc = ae.associate("127.0.0.1", port, ae_title=NODE)
+    handlers = listener.handlers if listener else []
+    assoc = ae.associate("127.0.0.1", port, ae_title=NODE, evt_handlers=handlers)
     try:
         yield assoc
     finally:
@@ -433,11 +436,11 @@ time.sleep(600)
             target = len(acknowledged) + 15
 
             def kill(process: subprocess.Popen[str] = process, target: int = target) -> None:
-                while len(acknowledged) < target:
+                while len(acknowledged) < target and process.poll() is None:
                     time.sleep(0.001)
-                process.send_signal(signal.SIGKILL)
+                process.kill()
 
-            killer = threading.Thread(target=kill)
+            killer = threading.Thread(target=kill, daemon=True)
             killer.start()
             with association(port) as assoc:
                 while assoc.is_established and process.poll() is None:
@@ -492,8 +495,11 @@ def test_sixteen_associations_at_once_lose_nothing(running: tuple[Receiver, Hear
 
 def test_one_association_too_many_is_asked_to_come_back(tmp_path: Path) -> None:
     with receiving(tmp_path, max_associations=1) as (receiver, _), association(receiver.port) as first:
-        with association(receiver.port) as second:
-            assert second.is_rejected
+        listener = RejectionListener()
+        with association(receiver.port, listener=listener) as second:
+            assert not second.is_established
+        assert listener.rejection is not None
+        assert listener.rejection.result_str == "Rejected Transient"
         assert first.send_c_store(ct_slice()).Status == 0x0000
         wait_for(lambda: len(receiver._ae.active_associations) == 1)
         first.release()
@@ -563,7 +569,7 @@ def test_what_is_not_dicom_does_not_disturb(running: tuple[Receiver, Heard], sen
     with socket.create_connection(("127.0.0.1", receiver.port)) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
-        client.settimeout(10)
+        client.settimeout(60)
         while client.recv(4096):
             pass
     assert echo_works(receiver.port)
@@ -616,7 +622,7 @@ def test_every_malformed_file_in_the_inbox_is_accounted_for(shared_data: Path, t
     inbox.start()
     for path in files:
         shutil.copyfile(path, tmp_path / "inbox" / path.name)
-    wait_for(lambda: len(heard.stored) + len(heard.refused) >= len(files), timeout_s=60)
+    wait_for(lambda: len(heard.stored) + len(heard.refused) >= len(files), timeout_s=120)
     inbox.stop()
     assert len(heard.stored) + len(heard.refused) == len(files)
     assert [path.name for path in (tmp_path / "inbox").iterdir()] == [REJECTED]

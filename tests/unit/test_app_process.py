@@ -67,7 +67,7 @@ def ask(
     process: AppProcess,
     folder: Path,
     what: str,
-    time_limit_s: float = 30,
+    time_limit_s: float = 120,
     on_progress: OnProgress = lambda _stage, _share: None,
 ) -> Path:
     request = write_request(
@@ -120,7 +120,7 @@ def test_a_hang_is_stopped_at_the_time_limit(process: AppProcess, tmp_path: Path
     began = time.monotonic()
     with pytest.raises(AppTimedOut, match="within 1 s"):
         ask(process, tmp_path, "hang", time_limit_s=1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     ask(process, tmp_path, "write")
 
 
@@ -172,7 +172,7 @@ def test_the_process_ends_with_the_node(process: AppProcess) -> None:
     pid = process.pid
     assert process._connection is not None
     process._connection.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while process.pid is not None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.pid is None

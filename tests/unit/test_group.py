@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from queue import Empty, SimpleQueue
 
 import pytest
@@ -15,31 +16,39 @@ def test_a_quiet_study_is_settled_once() -> None:
     settler = StudySettler(0.05, settled.put)
     settler.start()
     settler.note("1.2.3")
-    assert settled.get(timeout=5) == "1.2.3"
+    assert settled.get(timeout=60) == "1.2.3"
     with pytest.raises(Empty):
         settled.get(timeout=0.2)
     settler.stop()
 
 
 def test_each_new_instance_starts_the_quiet_time_again() -> None:
-    settled: SimpleQueue[float] = SimpleQueue()
-    settler = StudySettler(0.3, lambda _uid: settled.put(time.monotonic()))
-    settler.start()
-    for _ in range(5):
-        settler.note("1.2.3")
-        last = time.monotonic()
-        time.sleep(0.1)
-    assert settled.get(timeout=5) - last >= 0.3
-    settler.stop()
+    """Five instances in half a second: on a busy machine they may come slower, then it is tried again."""
+    for _ in range(20):
+        settled: SimpleQueue[float] = SimpleQueue()
+        settler = StudySettler(0.3, lambda _uid, told=settled: told.put(time.monotonic()))
+        settler.start()
+        noted = []
+        for _ in range(5):
+            noted.append(time.monotonic())
+            settler.note("1.2.3")
+            time.sleep(0.1)
+        first = settled.get(timeout=60)
+        settler.stop()
+        if max(after - before for before, after in pairwise(noted)) < 0.2:
+            break
+    else:
+        pytest.fail("the machine is too busy to measure anything")
+    assert first - noted[-1] >= 0.3
 
 
 def test_studies_settle_each_in_its_own_time() -> None:
     settled: SimpleQueue[str] = SimpleQueue()
-    settler = StudySettler(0.2, settled.put)
+    settler = StudySettler(1.0, settled.put)
     settler.start()
     settler.note("slow")
     settler.note("due", quiet_since_s=10)
-    assert [settled.get(timeout=5), settled.get(timeout=5)] == ["due", "slow"]
+    assert [settled.get(timeout=60), settled.get(timeout=60)] == ["due", "slow"]
     settler.stop()
 
 
@@ -54,7 +63,7 @@ def test_a_study_whose_routing_failed_is_routed_again() -> None:
     settler = StudySettler(0.05, fail_once)
     settler.start()
     settler.note("1.2.3")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while calls.qsize() < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert calls.qsize() == 2
