@@ -225,7 +225,6 @@ def draw_pose(rng: np.random.Generator, department: Department) -> Pose:
     """How the head lies in the camera."""
     angles = np.clip(rng.normal(0, department.tilt_deg), -LARGEST_TILT_DEG, LARGEST_TILT_DEG)
     shift = rng.uniform(-1, 1, 3) * np.asarray(department.shift_mm)
-    # The striata, not the head's own middle, are brought to the centre of the field.
     return Pose(
         angles_deg=(float(angles[0]), float(angles[1]), float(angles[2])),
         shift_mm=(float(shift[0]), float(shift[1]), float(shift[2])),
@@ -251,7 +250,7 @@ def volume_points(camera: Camera) -> Points:
     geometry = camera.geometry
     index = np.stack(np.meshgrid(*(np.arange(n) for n in geometry.shape_zyx), indexing="ij"), axis=-1)
     lps = index @ geometry.affine_lps[:3, :3].T + geometry.affine_lps[:3, 3]
-    return (lps - np.asarray(camera.origin_mm_lps)).astype(np.float32)
+    return np.asarray(lps - np.asarray(camera.origin_mm_lps), dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

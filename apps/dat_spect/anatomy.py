@@ -278,7 +278,7 @@ def _texture_of(
     smooth = ndimage.gaussian_filter(coarse, 8 / (2 * voxel_mm))
     smooth *= standard_deviation / max(float(smooth.std()), 1e-6)
     full = ndimage.zoom(smooth, [n / m for n, m in zip(shape, smooth.shape, strict=True)], order=1)
-    return np.clip(1 + full, 0.6, 1.4).astype(np.float32)
+    return np.asarray(np.clip(1 + full, 0.6, 1.4), dtype=np.float32)
 
 
 def _paint(target: NDArray[np.float32], share: NDArray[np.float32], value: object) -> None:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +21,6 @@ from apps.dat_spect.acquire import (
     DEPARTMENT_B,
     VIEWS,
     Camera,
-    Department,
     Pose,
     Scene,
     draw_camera,
@@ -38,15 +35,15 @@ from apps.dat_spect.population import (
     HOSPITAL_A,
     HOSPITAL_B,
     Person,
-    Population,
     Reading,
     draw_head,
     draw_person,
     read_blinded,
 )
-from operators.geometry import VolumeGeometry
 from operators.measure.decay import decay_factor
+from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
+from operators.phantom.label_writer import save_labels
 from operators.phantom.nm_writer import IOFLUPANE, PhantomStudy, Shot, write_tomogram
 
 FIRST_HOSPITAL_B_SEED = 100_000
@@ -55,28 +52,10 @@ WORLD = 8_123_042
 """First part of every random generator here, so that no other phantom shares its numbers."""
 PERSON, READERS, HEAD, CAMERA, NOISE = range(1, 6)
 """Each stage draws from a generator of its own, so that one stage can be had without the others."""
-
-
-class Hospital(Enum):
-    """Where a case comes from."""
-
-    A = (1, HOSPITAL_A, DEPARTMENT_A)
-    B = (2, HOSPITAL_B, DEPARTMENT_B)
-
-    @property
-    def number(self) -> int:
-        """Part of the seed of every case of this hospital."""
-        return int(self.value[0])
-
-    @property
-    def population(self) -> Population:
-        """Its patients."""
-        return self.value[1]
-
-    @property
-    def department(self) -> Department:
-        """Its cameras."""
-        return self.value[2]
+POPULATIONS = {Hospital.A: HOSPITAL_A, Hospital.B: HOSPITAL_B}
+"""Whose patients."""
+DEPARTMENTS = {Hospital.A: DEPARTMENT_A, Hospital.B: DEPARTMENT_B}
+"""Whose cameras."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,7 +95,7 @@ class Case:
 
 def clinical_truth(seed: int, hospital: Hospital = Hospital.A) -> tuple[Person, Reading]:
     """The patient of a case and the readers' features, without any image: milliseconds."""
-    person = draw_person(generator(WORLD, hospital.number, seed, PERSON), hospital.population)
+    person = draw_person(generator(WORLD, hospital.number, seed, PERSON), POPULATIONS[hospital])
     return person, read_blinded(person, generator(WORLD, hospital.number, seed, READERS))
 
 
@@ -125,11 +104,11 @@ def simulate(seed: int, hospital: Hospital = Hospital.A) -> Case:
     person, reading = clinical_truth(seed, hospital)
     stage = lambda number: generator(WORLD, hospital.number, seed, number)  # noqa: E731 - a name for a draw
     rng = stage(HEAD)
-    head = draw_head(rng, person, hospital.population)
-    pose = draw_pose(rng, hospital.department)
+    head = draw_head(rng, person, POPULATIONS[hospital])
+    pose = draw_pose(rng, DEPARTMENTS[hospital])
     scene = set_scene(head, pose, rng)
     rng = stage(CAMERA)
-    camera = draw_camera(rng, hospital.department)
+    camera = draw_camera(rng, DEPARTMENTS[hospital])
     day = datetime(2024, 1, 8) + timedelta(days=int(rng.integers(360)), minutes=int(rng.integers(480, 720)))  # noqa: DTZ001 - DICOM times are local
     minutes = int(rng.integers(180, 361))
     dose = round(float(rng.normal(167, 9)), 1)
@@ -162,16 +141,6 @@ def generate(seed: int, output: Path, *, shift: bool = False) -> None:
     _write_dicom(case, output / "dicom")
     save_labels(output / "truth.nii.gz", case.labels_zyx, case.camera.geometry)
     (output / "truth.json").write_text(json.dumps(truth_of(case), indent=2) + "\n", encoding="utf-8")
-
-
-def save_labels(path: Path, labels_zyx: NDArray[np.uint8], geometry: VolumeGeometry) -> None:
-    """Writes labels as NIfTI ``(x, y, z)`` with an RAS affine, as the format has it."""
-    affine = geometry.affine_lps[:, [2, 1, 0, 3]].copy()
-    affine[:2] *= -1
-    image = nibabel.Nifti1Image(np.ascontiguousarray(labels_zyx.transpose(2, 1, 0)), affine)
-    image.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(image, path)
 
 
 def truth_of(case: Case) -> dict[str, Any]:

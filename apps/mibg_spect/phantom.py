@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,11 +37,11 @@ from apps.mibg_spect.acquire import (
 from apps.mibg_spect.anatomy import Patient
 from apps.mibg_spect.labels import LABELS, Phase
 from apps.mibg_spect.population import ANY_HOSPITAL, HOSPITAL_A, HOSPITAL_B, draw_patient
-from operators.geometry import VolumeGeometry
 from operators.measure.decay import normalised_counts, washout_percent
 from operators.measure.planar import heart_to_mediastinum, place_regions
 from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
+from operators.phantom.label_writer import save_labels
 from operators.phantom.nm_writer import PhantomStudy, Shot, write_static, write_tomogram
 
 FIRST_HOSPITAL_B_SEED = 100_000
@@ -194,16 +193,6 @@ def generate(seed: int, output: Path, *, shift: bool = False) -> None:
         save_labels(output / name, case.labels_zyx[phase], case.camera.geometry)
     truth = _truth_of(case) | truth_planar
     (output / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
-
-
-def save_labels(path: Path, labels_zyx: NDArray[np.uint8], geometry: VolumeGeometry) -> None:
-    """Writes labels as NIfTI ``(x, y, z)`` with an RAS affine, as the format has it."""
-    affine = geometry.affine_lps[:, [2, 1, 0, 3]].copy()
-    affine[:2] *= -1
-    image = nibabel.Nifti1Image(np.ascontiguousarray(labels_zyx.transpose(2, 1, 0)), affine)
-    image.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(image, path)
 
 
 def _planar_views(case: Case) -> tuple[dict[Phase, PlanarView], dict[str, Any]]:
