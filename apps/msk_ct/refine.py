@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from apps.msk_ct.structures import STRUCTURES
 
+SACRUM = next(i for i, structure in enumerate(STRUCTURES, start=1) if structure.name == "sacrum")
 BONES = tuple(i for i, structure in enumerate(STRUCTURES, start=1) if structure.is_bone)
 REACH_MM = 3.0
 """How far an edge may move: about a pixel of the network."""
@@ -22,8 +23,8 @@ def refine_bones(
 ) -> NDArray[np.uint8]:
     """Classes in which bones take up hard voxels beside them and give up soft ones at their edge.
 
-    Only voxels within `REACH_MM` of an edge in the slice change; marrow stays, because it is enclosed.
-    Two bones do not take from one another.
+    Edges move by `REACH_MM` at most, slice by slice. What a bone other than the sacrum, which has
+    canals, encloses is its marrow, whatever it was taken for. Two bones do not take from one another.
 
     Args:
         classes_zyx: ``(z, y, x)`` uint8, class values 0..22.
@@ -51,3 +52,7 @@ def _refine_plane(
     taken &= solid
     plane[taken] = plane[tuple(nearest)][taken]
     plane[given & ~solid] = 0
+    for value in BONES:
+        if value != SACRUM:
+            marrow = ndimage.binary_fill_holes(plane == value) & ~np.isin(plane, BONES)
+            plane[marrow] = value

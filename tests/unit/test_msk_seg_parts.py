@@ -157,6 +157,16 @@ def test_bone_takes_up_its_cortex_and_gives_up_muscle_but_keeps_marrow() -> None
         assert np.array_equal(refined, truth)
 
 
+def test_what_a_bone_encloses_is_its_marrow_but_never_another_bone() -> None:
+    y, x = np.mgrid[:40, :40]
+    radius = np.hypot(y - 20, x - 20)
+    hu = np.where(radius < 12, 400, 50).astype(np.float32)[None]
+    classes = np.where((radius < 12) & (radius > 6), NUMBER["pelvis"], 0).astype(np.uint8)[None]
+    assert (refine_bones(classes, hu, (1.0, 1.0))[0][radius < 6] == NUMBER["pelvis"]).all()
+    classes[0][radius <= 6] = FEMUR
+    assert (refine_bones(classes, hu, (1.0, 1.0))[0][radius < 6] == FEMUR).all()
+
+
 def test_passes_that_agree_have_a_predictive_dice_of_one() -> None:
     classes = np.zeros((3, 4, 4), dtype=np.uint8)
     classes[1:, :2] = 2
