@@ -117,7 +117,7 @@ def quantify(
         density_line: The site's, or None for the uncalibrated one.
     """
     line = density_line or DensityLine()
-    truncated = cut_off_labels(segments_zyx, hu_zyx)
+    truncated = cut_off_labels(segments_zyx, hu_zyx, geometry)
     sums = _sums(hu_zyx, segments_zyx)
     structures = {
         segment.number: _measures(

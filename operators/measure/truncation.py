@@ -6,26 +6,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from operators.geometry import VolumeGeometry
+
+LEAST_CONTACT_MM2 = 15.0
+"""A structure that touches the edge with less than this has a few stray voxels there."""
 PADDING_HU = -1000.0
 """What lies outside the reconstructed circle is written with a value at or below this."""
 
 
-def cut_off_labels(labels_zyx: NDArray[np.integer], hu_zyx: NDArray[np.floating]) -> frozenset[int]:
+def cut_off_labels(
+    labels_zyx: NDArray[np.integer], hu_zyx: NDArray[np.floating], geometry: VolumeGeometry
+) -> frozenset[int]:
     """Labels that reach the edge of the volume, or of the round field of view inside of it.
 
     Args:
         labels_zyx: ``(z, y, x)``, 0 is background.
         hu_zyx: ``(z, y, x)``, Hounsfield units, same grid.
+        geometry: The grid.
     """
-    found: set[int] = set()
-    for axis in range(3):
+    slice_mm, row_mm, column_mm = geometry.spacing_mm_zyx
+    contact_mm2 = np.zeros(int(labels_zyx.max()) + 1)
+    for axis, voxel_mm2 in enumerate((row_mm * column_mm, slice_mm * column_mm, slice_mm * row_mm)):
         for end in (0, -1):
-            found.update(np.unique(np.take(labels_zyx, end, axis=axis)).tolist())
+            face = np.take(labels_zyx, end, axis=axis)
+            contact_mm2 += np.bincount(face.ravel(), minlength=len(contact_mm2)) * voxel_mm2
     for labels_yx, hu_yx in zip(labels_zyx, hu_zyx, strict=True):
         outside = outside_circle(hu_yx)
         if outside is not None and labels_yx.any():
-            found.update(np.unique(labels_yx[ndimage.binary_dilation(outside)]).tolist())
-    return frozenset(int(label) for label in found) - {0}
+            rim = labels_yx[ndimage.binary_dilation(outside)]
+            contact_mm2 += np.bincount(rim, minlength=len(contact_mm2)) * slice_mm * column_mm
+    return frozenset(int(label) for label in np.flatnonzero(contact_mm2 >= LEAST_CONTACT_MM2)) - {0}
 
 
 def outside_circle(hu_yx: NDArray[np.floating]) -> NDArray[np.bool_] | None:

@@ -110,16 +110,30 @@ def test_sides_are_not_compared_when_one_is_cut_off_doubtful_or_absent(scene):
     assert compare_sides({}) == ({}, {})
 
 
-@pytest.mark.parametrize(
-    "where", [(0, 15, 15), (-1, 15, 15), (5, 0, 15), (5, -1, 15), (5, 15, 0), (5, 15, -1)]
-)
-def test_a_structure_at_any_face_of_the_volume_is_cut_off(where):
+FACES = {
+    "first slice": (slice(0, 1), slice(10, 20), slice(10, 20)),
+    "last slice": (slice(-1, None), slice(10, 20), slice(10, 20)),
+    "front": (slice(5, 15), slice(0, 1), slice(10, 20)),
+    "back": (slice(5, 15), slice(-1, None), slice(10, 20)),
+    "right": (slice(5, 15), slice(10, 20), slice(0, 1)),
+    "left": (slice(5, 15), slice(10, 20), slice(-1, None)),
+}
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_structure_at_any_face_of_the_volume_is_cut_off(face):
     segments = np.zeros(GRID.shape_zyx, dtype=np.uint8)
-    segments[5:8, 10:20, 10:20] = LEFT
+    segments[5:8, 22:30, 22:30] = LEFT
     hu = np.zeros(GRID.shape_zyx, dtype=np.float32)
-    assert cut_off_labels(segments, hu) == frozenset()
-    segments[where] = RIGHT
-    assert cut_off_labels(segments, hu) == {RIGHT}
+    assert cut_off_labels(segments, hu, GRID) == frozenset()
+    segments[FACES[face]] = RIGHT
+    assert cut_off_labels(segments, hu, GRID) == {RIGHT}
+
+
+def test_a_few_stray_voxels_at_the_edge_cut_nothing_off():
+    segments = np.zeros(GRID.shape_zyx, dtype=np.uint8)
+    segments[0, 5, 5:9] = LEFT
+    assert cut_off_labels(segments, np.zeros(GRID.shape_zyx), GRID) == frozenset()
 
 
 def test_a_structure_at_the_edge_of_the_round_field_of_view_is_cut_off():
@@ -127,10 +141,11 @@ def test_a_structure_at_the_edge_of_the_round_field_of_view_is_cut_off():
     hu = np.where((y - 31.5) ** 2 + (x - 31.5) ** 2 < 30**2, 40.0, -2048.0)
     segments = np.zeros(hu.shape, dtype=np.uint8)
     segments[1, 25:35, 25:35] = LEFT
-    segments[1, 30:34, 2:6] = RIGHT
-    assert cut_off_labels(segments, hu) == {RIGHT}
+    segments[1, 28:36, 2:6] = RIGHT
+    grid = VolumeGeometry(hu.shape, (2.0, 1.5, 1.5), (0.0, 0.0, 0.0), GRID.direction_lps_zyx)
+    assert cut_off_labels(segments, hu, grid) == {RIGHT}
     body = np.where((y - 31.5) ** 2 + (x - 31.5) ** 2 < 20**2, 40.0, -990.0 + (z + y + x) % 5)
-    assert cut_off_labels(segments, body) == frozenset()
+    assert cut_off_labels(segments, body, grid) == frozenset()
 
 
 def test_metal_is_the_largest_bright_piece():
