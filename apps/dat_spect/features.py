@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from apps.dat_spect.labels import PARTS, Feature, Side
-from apps.dat_spect.quantify import SLAB_GRID, SLAB_PIXEL_MM
-from apps.dat_spect.template import GRID, Template
+from apps.dat_spect.labels import LABELS, PARTS, Feature, Side
+from apps.dat_spect.quantify import SLAB_GRID, SLAB_PIXEL_MM, sum_of_parts
+from apps.dat_spect.template import GRID, LIKELY, Template
 from operators.preprocess.resample import resample
 
 Picture = NDArray[np.float32]
@@ -46,9 +46,12 @@ class Regions:
 
     Args:
         weights: Name of `PARTS` to ``(48, 64)`` float32 that sum to 1.
+        outlines: Caudates, putamina and Bolt's volumes (``voi_right``, ``voi_left``) to ``(48, 64)`` bool:
+            what they cover, seen from above.
     """
 
     weights: dict[str, Picture]
+    outlines: dict[str, NDArray[np.bool_]]
 
     @cached_property
     def _stack(self) -> NDArray[np.float32]:
@@ -60,12 +63,20 @@ class Regions:
 
 
 def regions_of(template: Template) -> Regions:
-    """The template's parts, summed over the height of the slab."""
-    stack = np.stack([template.maps[part] for part in PARTS])
-    flat = resample(stack, GRID, SLAB_GRID).numpy().sum(axis=1)
-    return Regions(
-        {part: np.asarray(one / one.sum(), dtype=np.float32) for part, one in zip(PARTS, flat, strict=True)}
+    """The template's parts, summed over the height of the slab, and what they cover."""
+    stack = np.stack(
+        [template.maps[part] for part in PARTS] + [template.voi[side].astype(np.float32) for side in Side]
     )
+    above = resample(stack, GRID, SLAB_GRID).numpy()
+    flat = dict(zip(PARTS, above[: len(PARTS)].sum(axis=1), strict=True))
+    chances = dict(zip(PARTS, above, strict=False))
+    outlines = {
+        name: (sum_of_parts(chances, name) > LIKELY).any(axis=0) for name in LABELS if name != "reference"
+    }
+    for side, volume in zip(Side, above[len(PARTS) :], strict=True):
+        outlines[f"voi_{side}"] = (volume > LIKELY).any(axis=0)
+    weights = {part: np.asarray(one / one.sum(), dtype=np.float32) for part, one in flat.items()}
+    return Regions(weights, outlines)
 
 
 def smoothed(slab: Picture) -> Picture:

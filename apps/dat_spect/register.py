@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,9 @@ PRIOR_WEIGHT = 0.02
 """One standard deviation costs as much as this share of the scan's variation left unexplained."""
 LOCAL_PRIOR_WEIGHT = 0.03
 LOCAL_MARGIN_MM = 14.0
+AROUND_BRAIN_MM = 25.0
+LEAST_BLUR_MM = 8.0
+"""FWHM of the sharpest cameras: the template's maps are as blurred."""
 SLOPE_STEP = 1e-5
 LEVEL_ROUNDS = 6
 BRAIN_FLOOR = 0.65
@@ -187,8 +191,56 @@ def _refined(
     return moved, 1.0 - problem.unexplained(moved)
 
 
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where a scan is looked at, and what the template has there.
+
+    Args:
+        points: ``(n, 4)``, template mm, homogeneous.
+        maps: ``(n, k)``: a constant, brain, for the whole brain its shade, and each part of the striata.
+        brain_centre_mm: ``(3,)``, template mm.
+        fwhm_mm: What the scan is smoothed with before.
+    """
+
+    points: NDArray[np.float64]
+    maps: NDArray[np.float64]
+    brain_centre_mm: NDArray[np.float64]
+    fwhm_mm: float
+
+
+@lru_cache(maxsize=8)
+def _places_of(template: Template, *, whole_brain: bool) -> _Places:
+    """The whole brain seen coarsely, or the neighbourhood of the striata."""
+    brain = template.maps["brain"] > LIKELY
+    if whole_brain:
+        step, fwhm = COARSE_STEP, COARSE_FWHM_MM
+        chosen = ndimage.binary_dilation(brain, iterations=round(AROUND_BRAIN_MM / SPACING_MM))
+    else:
+        step, fwhm = 1, 0.0
+        striata = (template.striatum("right") + template.striatum("left")) > LIKELY
+        chosen = ndimage.distance_transform_edt(~striata) * SPACING_MM <= LOCAL_MARGIN_MM
+    thinned = np.zeros_like(chosen)
+    thinned[::step, ::step, ::step] = True
+    chosen = chosen & thinned
+    blur = float(np.hypot(fwhm, LEAST_BLUR_MM))
+    soft = template.blurred("brain", blur)[chosen]
+    inside = template.points_mm[brain]
+    places = template.points_mm[chosen]
+    # Attenuation that was not corrected makes a brain darker towards its middle.
+    radius = np.linalg.norm((places - inside.mean(axis=0)) / inside.std(axis=0), axis=1)
+    maps = [np.ones(len(places)), soft]
+    maps += [soft * radius**2] if whole_brain else []
+    maps += [template.blurred(part, blur)[chosen] for part in PARTS]
+    return _Places(
+        points=np.concatenate([places, np.ones((len(places), 1))], axis=1),
+        maps=np.stack(maps, axis=1).astype(np.float64),
+        brain_centre_mm=inside.mean(axis=0),
+        fwhm_mm=fwhm,
+    )
+
+
 class _Problem:
-    """A scan, the places of the template where it is looked at, and the tissue maps there."""
+    """A scan and the places where it is looked at."""
 
     def __init__(
         self,
@@ -198,38 +250,17 @@ class _Problem:
         *,
         whole_brain: bool,
     ) -> None:
-        brain = template.maps["brain"]
-        if whole_brain:
-            step = COARSE_STEP
-            chosen = ndimage.binary_dilation(brain > LIKELY, iterations=round(25.0 / SPACING_MM))
-            fwhm = COARSE_FWHM_MM
-        else:
-            step = 1
-            striata = (template.striatum("right") + template.striatum("left")) > LIKELY
-            chosen = ndimage.distance_transform_edt(~striata) * SPACING_MM <= LOCAL_MARGIN_MM
-            fwhm = 0.0
-        thinned = np.zeros_like(chosen)
-        thinned[::step, ::step, ::step] = True
-        chosen = chosen & thinned
-        sigma = [fwhm / 2.3548 / mm for mm in geometry.spacing_mm_zyx]
-        self.image = ndimage.gaussian_filter(image_zyx, sigma) if fwhm else image_zyx
-        self.image = np.ascontiguousarray(self.image, dtype=np.float32)
+        places = _places_of(template, whole_brain=whole_brain)
+        self.points, self.maps = places.points, places.maps
+        self.brain_centre_mm = places.brain_centre_mm
+        if places.fwhm_mm:
+            sigma = [places.fwhm_mm / 2.3548 / mm for mm in geometry.spacing_mm_zyx]
+            image_zyx = ndimage.gaussian_filter(image_zyx, sigma)
+        self.image = np.ascontiguousarray(image_zyx, dtype=np.float32)
         self.index_from_lps = np.linalg.inv(geometry.affine_lps)
         _, rows, columns = self.image.shape
         self.strides = np.array([rows * columns, columns, 1])
         self.corner_offsets = np.array(list(np.ndindex(2, 2, 2))) @ self.strides
-        self.points = np.concatenate([template.points_mm[chosen], np.ones((int(chosen.sum()), 1))], axis=1)
-        maps = [np.ones(len(self.points))]
-        blur = float(np.hypot(fwhm, 8.0))
-        soft = template.blurred("brain", blur)[chosen]
-        places = template.points_mm[brain > LIKELY]
-        self.brain_centre_mm = places.mean(axis=0)
-        radius = np.linalg.norm(
-            (template.points_mm[chosen] - self.brain_centre_mm) / places.std(axis=0), axis=1
-        )
-        maps += [soft, soft * radius**2] if whole_brain else [soft]
-        maps += [template.blurred(part, blur)[chosen] for part in PARTS]
-        self.maps = np.stack(maps, axis=1)
 
     def _seen(
         self, patient_from_template: NDArray[np.float64]
