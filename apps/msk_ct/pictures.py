@@ -26,6 +26,8 @@ from operators.encode.pictures import (
     bare,
     canonical,
     colormap,
+    draw_colour_bar,
+    mark_sides,
     new_figure,
     rendered,
     write_statement,
@@ -170,7 +172,8 @@ def _border(segments_yx: NDArray[np.integer]) -> NDArray[np.bool_]:
     padded = np.pad(segments_yx, 1, mode="edge")
     centre = padded[1:-1, 1:-1]
     around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return (centre > 0) & np.logical_or.reduce([one != centre for one in around])
+    border: NDArray[np.bool_] = (centre > 0) & np.logical_or.reduce([one != centre for one in around])
+    return border
 
 
 def _grey(hu_yx: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -208,8 +211,7 @@ def _aspect(scene: _Scene, view: View) -> float:
 
 def _finish(axes: Axes, view: View) -> None:
     bare(axes)
-    for x, letter, align in ((0.02, "R", "left"), (0.98, "L", "right")):
-        axes.text(x, 0.98, letter, color=FAINT, fontsize=9, va="top", ha=align, transform=axes.transAxes)
+    mark_sides(axes)
     if view is View.CORONAL:
         axes.text(0.5, 0.01, "coronal", color=FAINT, fontsize=9, ha="center", transform=axes.transAxes)
 
@@ -230,12 +232,7 @@ def _legend(axes: Axes, findings: Findings) -> None:
 
 def _scale(axes: Axes, top: float, findings: Findings) -> None:
     """The colour bar, and the structures whose outlines are to be checked."""
-    ramp = np.linspace(0, 1, 256).reshape(256, 1)
-    bar = axes.inset_axes((0.06, 0.56, 0.08, 0.4))
-    bar.imshow(ramp, cmap=colormap(Palette.HOT_IRON), origin="lower", aspect="auto", extent=(0, 1, 0, top))
-    bar.set_xticks([])
-    bar.yaxis.tick_right()
-    bar.tick_params(colors=FAINT, labelsize=8, length=2)
+    draw_colour_bar(axes.inset_axes((0.06, 0.56, 0.08, 0.4)), Palette.HOT_IRON, (0.0, top))
     axes.text(
         0.5, 0.78, "variance of the\nprobabilities,\nmean over classes", color=PALE, fontsize=8.5, va="center"
     )
