@@ -142,9 +142,9 @@ def _group(one: StructureMeasures, measurements: Measurements) -> Group:
 
 def _numbers(one: StructureMeasures, measurements: Measurements) -> tuple[Number, ...]:
     numbers = [Number(name=codes.VOLUME, value=one.volume_ml, unit=codes.MILLILITRE)]
-    for value, derivation in ((one.mean_hu, codes.MEAN), (one.sd_hu, codes.STANDARD_DEVIATION)):
-        attenuation = codes.ATTENUATION_COEFFICIENT
-        numbers.append(Number(name=attenuation, value=value, unit=codes.HOUNSFIELD, derivation=derivation))
+    for hu, derivation in ((one.mean_hu, codes.MEAN), (one.sd_hu, codes.STANDARD_DEVIATION)):
+        name = codes.ATTENUATION_COEFFICIENT
+        numbers.append(Number(name=name, value=hu, unit=codes.HOUNSFIELD, derivation=derivation))
     is_calibrated = measurements.density_line.is_calibrated
     for name, value, unit, method in (
         (msk.FAT_FRACTION, one.fat_fraction_percent, codes.PERCENT, None),
