@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from apps.msk_ct.anatomy import OTHER, Anatomy
 from apps.msk_ct.fields import Field
 from apps.msk_ct.population import Difficulty, Person
 from operators.geometry import VolumeGeometry
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 LARGEST_VOXELS = 11_500_000
 
@@ -83,7 +86,7 @@ class Scanner:
             ((0, 0, sign), (0, 1, 0), (sign, 0, 0)),
         )
 
-    def oriented(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def oriented(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """From ascending LPS axes to the order of `geometry`."""
         return np.ascontiguousarray(array[::-1, :, ::-1] if self.mirrored else array)
 
@@ -128,10 +131,12 @@ def draw_scanner(
     return Scanner(
         coverage=coverage,
         z=np.round(z, 4),
-        y=y,
-        x=x,
-        isocentre_mm=tuple(
-            round(float(v), 1) for v in (rng.normal(0, 5), rng.uniform(-160, 20), rng.uniform(-900, 300))
+        y=np.asarray(y, dtype=np.float64),
+        x=np.asarray(x, dtype=np.float64),
+        isocentre_mm=(
+            round(float(rng.normal(0, 5)), 1),
+            round(float(rng.uniform(-160, 20)), 1),
+            round(float(rng.uniform(-900, 300)), 1),
         ),
         feet_first=feet_first,
         mirrored=bool(feet_first and rng.random() < 0.5),

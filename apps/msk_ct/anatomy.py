@@ -6,6 +6,7 @@ and brought to the CT's grid before any decision is taken, so edges are as fine 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from apps.msk_ct.fields import (
     FAR_MM,
     Axis,
     Field,
+    Path3,
     Points,
     Refiner,
     Slices,
@@ -95,20 +97,26 @@ class Builder:
     """Builds the anatomy of one person on one CT grid."""
 
     def __init__(
-        self, person: Person, z: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]
+        self,
+        person: Person,
+        z: NDArray[np.float64],
+        y: NDArray[np.float64],
+        x: NDArray[np.float64],
+        *,
+        working_mm: float = WORKING_MM,
     ) -> None:
         """Prepare the working grid around ascending CT positions, LPS mm."""
         self.person = person
         starts, counts, axes = [], [], []
         for fine in (z, y, x):
-            start = float(fine[0]) - 2 * WORKING_MM
-            n = int(np.ceil((float(fine[-1]) - start) / WORKING_MM)) + 3
+            start = float(fine[0]) - 2 * working_mm
+            n = int(np.ceil((float(fine[-1]) - start) / working_mm)) + 3
             starts.append(start)
             counts.append(n)
-            axes.append(Axis.between(start, WORKING_MM, n, fine))
+            axes.append(Axis.between(start, working_mm, n, fine))
         self.refiner = Refiner((axes[0], axes[1], axes[2]))
         grid = [
-            np.float32(s) + np.arange(n, dtype=np.float32) * np.float32(WORKING_MM)
+            np.float32(s) + np.arange(n, dtype=np.float32) * np.float32(working_mm)
             for s, n in zip(starts, counts, strict=True)
         ]
         self.whole: Slices = (slice(0, counts[0]), slice(0, counts[1]), slice(0, counts[2]))
@@ -118,15 +126,16 @@ class Builder:
         self.second = np.full(self.shape, 2.0, dtype=np.float32)
         self.owner = np.zeros(self.shape, dtype=np.uint8)
 
-    def build(self) -> Anatomy:
-        """Everything, in the order in which it overrides."""
+    def build(self, *, with_muscles: bool = True) -> Anatomy:
+        """Everything, in the order in which it overrides; without muscles to measure their room."""
         person, frames = self.person, self.frames
         fascia = body.fascia(frames, person)
         skin = fascia - body.fat_mm(frames, person)
         hollow = body.cavity(frames, fascia, person)
         fine_fascia = self.refiner.refine(fascia, self.whole)
         fine_skin = self.refiner.refine(skin, self.whole)
-        self._muscles()
+        if with_muscles:
+            self._muscles()
         self._competitors(fascia, hollow)
         inside = fine_fascia < 0
         owner = np.where(inside, self.owner, 0)
@@ -218,9 +227,7 @@ class Builder:
             ):
                 self._tube(points, path, radii, OTHER["muscle_other"])
 
-    def _tube(
-        self, points: Points, path: list[tuple[float, float, float]], radii: list[float], value: int
-    ) -> None:
+    def _tube(self, points: Points, path: Path3, radii: Sequence[float], value: int) -> None:
         self._compete(
             points, value, [np.asarray(path, dtype=np.float32)], [np.asarray(radii, dtype=np.float32)]
         )
@@ -253,8 +260,8 @@ class Builder:
         self,
         anatomy: Anatomy,
         points: Points,
-        path: list[tuple[float, float, float]],
-        radii: list[float],
+        path: Path3,
+        radii: Sequence[float],
         value: int,
         over: NDArray[np.bool_] | None = None,
     ) -> None:

@@ -69,7 +69,8 @@ def frames_of(person: Person, z: Field, y: Field, x: Field) -> Frames:
         np.broadcast_to(z[:, None, None], shape),
     ]
     moved = [w + u for w, u in zip(world, _deformation(person, shape, z[1] - z[0]), strict=True)]
-    turned = _rotate(tuple(np.asarray(m, dtype=np.float32) for m in moved), person.lie_rad)
+    here = [np.asarray(m, dtype=np.float32) for m in moved]
+    turned = _rotate((here[0], here[1], here[2]), person.lie_rad)
     size = person.size_xyz
     below = turned[2] < 0
     trunk = (
@@ -77,7 +78,9 @@ def frames_of(person: Person, z: Field, y: Field, x: Field) -> Frames:
         turned[1] * np.float32(1 / size[1]),
         turned[2] * np.where(below, np.float32(1 / person.thigh_length), np.float32(1 / size[2])),
     )
-    pelvis, femur, soft = [], [], []
+    pelvis: list[Points] = []
+    femur: list[Points] = []
+    soft: list[Points] = []
     for side, hip in zip((1.0, -1.0), person.hips_rad, strict=True):
         local = (trunk[0] * np.float32(side) + np.float32(MIDLINE_MM), trunk[1], trunk[2])
         tilted = _rotate(local, (person.pelvic_tilt_rad, 0.0, 0.0))
@@ -86,10 +89,11 @@ def frames_of(person: Person, z: Field, y: Field, x: Field) -> Frames:
         share = share * share * (3 - 2 * share)
         pelvis.append(tilted)
         femur.append(leg)
-        soft.append(tuple(a + share * (b - a) for a, b in zip(tilted, leg, strict=True)))
+        mixed = [a + share * (b - a) for a, b in zip(tilted, leg, strict=True)]
+        soft.append((mixed[0], mixed[1], mixed[2]))
     # The trunk as seen by the sacrum and the organs tilts with the pelvis.
     whole = _rotate(trunk, (person.pelvic_tilt_rad, 0.0, 0.0))
-    return Frames(whole, tuple(pelvis), tuple(femur), tuple(soft))
+    return Frames(whole, (pelvis[0], pelvis[1]), (femur[0], femur[1]), (soft[0], soft[1]))
 
 
 def _rotate(points: Points, angles_rad: tuple[float, float, float]) -> Points:

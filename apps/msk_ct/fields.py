@@ -1,8 +1,9 @@
 """Signed distances on a grid: tubes, ellipsoids, smooth unions; and their way to a finer grid.
 
-Everything is float32, millimetres, negative inside. `Points` are three arrays of one shape;
-in side coordinates they are (medial, posterior, superior) from the hip centre, in body
-coordinates (x to the left, y posterior, z superior) from the middle between the hips.
+Everything is float32 (wider for a moment), millimetres, negative inside. `Points` are three
+arrays of one shape; in side coordinates they are (medial, posterior, superior) from the hip
+centre, in body coordinates (x to the left, y posterior, z superior) from the middle between
+the hips.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 Points = tuple[Field, Field, Field]
 Slices = tuple[slice, slice, slice]
 Path3 = Sequence[tuple[float, float, float]]

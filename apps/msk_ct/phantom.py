@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.msk_ct.acquire import Coverage, Scanner, draw_scanner, exposed, put_table
-from apps.msk_ct.anatomy import Builder, names_of_values
+from apps.msk_ct.anatomy import WORKING_MM, Builder, names_of_values
 from apps.msk_ct.arms import put_arms
 from apps.msk_ct.fields import Field
 from apps.msk_ct.population import HOSPITAL_A, HOSPITAL_B, Difficulty, Person, draw_person
@@ -30,6 +30,7 @@ from operators.phantom.identity import generator
 
 WORLD = 30
 """Keeps this app's random numbers apart from other apps'."""
+COARSE_WORKING_MM = 4.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +72,8 @@ def simulate(seed: int, *, shift: bool = False, coarse: bool = False) -> Case:
     difficulty = list(Difficulty)[seed % len(Difficulty)]
     person = draw_person(rng, HOSPITAL_B if shift else HOSPITAL_A, difficulty)
     scanner = draw_scanner(rng, person, difficulty, shift=shift, coarse=coarse)
-    anatomy = Builder(person, scanner.z, scanner.y, scanner.x).build()
+    fineness = COARSE_WORKING_MM if coarse else WORKING_MM
+    anatomy = Builder(person, scanner.z, scanner.y, scanner.x, working_mm=fineness).build()
     hu = hounsfield(anatomy, person, scanner.spacing_mm_zyx)
     if person.arms:
         put_arms(hu, anatomy, scanner, person)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.msk_ct.bones import MIDLINE_MM, BoneShape
 from apps.msk_ct.structures import SEGMENTS, Side
@@ -138,7 +139,7 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
     fat = float(np.clip(2.5 + (bmi - 17) * rng.uniform(0.9, 1.6) * (1.25 if sex == "F" else 0.85), 3.0, 42))
     girth_thigh = float(np.clip(0.5 + 0.5 * muscle**0.5 + 0.04 + rng.normal(0, 0.02), 0.85, 1.12))
     most = _most_adduction_rad(girth_thigh, fat)
-    hips = tuple((flexion, min(adduction, most), rotation) for flexion, adduction, rotation in hip_draws)
+    right, left = ((flexion, min(adduction, most), turn) for flexion, adduction, turn in hip_draws)
     return Person(
         age_years=age,
         sex=sex,
@@ -147,9 +148,9 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         weight_kg=round(bmi * height**2, 1),
         size_xyz=(size[0], size[1], size[2]),
         thigh_length=float(np.clip(scale * rng.normal(1, 0.03), *population.size)),
-        lie_rad=tuple(float(v) * deg for v in rng.normal(0, (1.0, 1.2, 1.8))),
+        lie_rad=_triple(rng.normal(0, (1.0, 1.2, 1.8)) * deg),
         pelvic_tilt_rad=float(np.clip(rng.normal(0, 6), -13, 13)) * deg,
-        hips_rad=hips,
+        hips_rad=(right, left),
         wobble_seed=int(rng.integers(2**31)),
         wobble_mm=float(rng.uniform(*population.wobble_mm)),
         wobble_length_mm=float(rng.uniform(55, 90)),
@@ -175,6 +176,10 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         tissue_seed=int(rng.integers(2**31)),
         implant=[Side.RIGHT, Side.LEFT][int(rng.integers(2))] if rng.random() < 0.1 else None,
     )
+
+
+def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
 
 
 def _draw_hips(rng: np.random.Generator, population: Population) -> list[tuple[float, float, float]]:

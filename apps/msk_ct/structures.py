@@ -121,7 +121,7 @@ def classes_of(segments_zyx: NDArray[np.integer]) -> NDArray[np.uint8]:
     >>> classes_of(np.array([0, 1, 2, 3, 43])).tolist()
     [0, 1, 1, 2, 22]
     """
-    return CLASS_OF_SEGMENT[segments_zyx]
+    return np.asarray(CLASS_OF_SEGMENT[segments_zyx], dtype=np.uint8)
 
 
 def segment_number(name: str, side: Side | None = None) -> int:

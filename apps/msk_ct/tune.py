@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from apps.msk_ct import muscles
+from apps.msk_ct import body, muscles
 from apps.msk_ct.anatomy import Builder, bundle_ratio, tube_bundle
 from apps.msk_ct.bones import BoneShape
 from apps.msk_ct.fields import at, box_of
@@ -63,12 +63,9 @@ def tuned_radii(iterations: int = 120) -> tuple[dict[str, float], dict[str, floa
     """Radii in mm and the volumes in ml that they give, by muscle."""
     z, y, x = (np.arange(a, b, STEP_MM) for a, b in ((-445.0, 285.0), (-130.0, 140.0), (-190.0, 1.0)))
     builder = Builder(standard_person(), z, y, x)
-    builder._muscles = lambda: None  # type: ignore[method-assign]
-    anatomy = builder.build()
+    anatomy = builder.build(with_muscles=False)
     # What is neither bone, organ nor outside may be muscle.
     free = np.isin(anatomy.fine_zyx, (50, 52, 53)) & (anatomy.segments_zyx == 0)
-    from apps.msk_ct import body
-
     fascia = builder.refiner.refine(body.fascia(builder.frames, builder.person), builder.whole)
     free &= fascia < 0
     points = builder.frames.soft[0]
