@@ -18,8 +18,8 @@ from operators.encode.messages import KeyImages, LabelVolume, PageContent, Pictu
 from operators.encode.pdf import Page, PageFigure, PageTable
 from operators.encode.pictures import (
     View,
-    bare,
     canonical,
+    draw_grey,
     draw_outline,
     new_figure,
     png_of,
@@ -138,11 +138,9 @@ def draw(findings: Findings, statement: str) -> NDArray[np.uint8]:
     for number, view in enumerate((View.CORONAL, View.AXIAL), start=1):
         axes = figure.add_subplot(1, 2, number)
         index = image.array_zyx.shape[int(view)] // 2
-        extent = image.extent_mm(view)
-        low, high = WINDOW_HU
-        axes.imshow(image.plane(view, index), cmap="gray", vmin=low, vmax=high, extent=extent)
-        draw_outline(axes, np.asarray(body.plane(view, index), dtype=bool), extent, OUTLINE_COLOUR)
-        bare(axes)
+        draw_grey(axes, image, view, index, window=WINDOW_HU)
+        inside = np.asarray(body.plane(view, index), dtype=bool)
+        draw_outline(axes, inside, image.extent_mm(view), OUTLINE_COLOUR)
     figure.subplots_adjust(left=0.02, right=0.98, top=0.97, bottom=0.1, wspace=0.04)
     write_statement(figure, statement)
     return rendered(figure)

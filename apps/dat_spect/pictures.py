@@ -27,8 +27,10 @@ from operators.encode.pictures import (
     bare,
     canonical,
     colormap,
+    draw_colour_bar,
     draw_outline,
     draw_plane,
+    mark_sides,
     new_figure,
     rendered,
     write_statement,
@@ -101,10 +103,9 @@ def _draw_slab(axes: Axes, bar: Axes, findings: Findings) -> None:
         else:
             draw_outline(axes, mask, extent, COLOURS[kind])
     bare(axes)
-    _corner(axes, 0.02, "R")
-    _corner(axes, 0.98, "L")
+    mark_sides(axes)
     axes.set_title("Mean binding ratio over 44 mm, in template space", color=PALE, fontsize=10, pad=6)
-    _colour_bar(bar, highest)
+    draw_colour_bar(bar, Palette.HOT_METAL_BLUE, (0.0, highest))
 
 
 def _draw_features(axes: Axes, findings: Findings) -> None:
@@ -198,10 +199,9 @@ def _slices(findings: Findings, statement: str) -> NDArray[np.uint8]:
         axes = figure.add_subplot(grid[0, column])
         draw_plane(axes, ratio, View.AXIAL, z, highest=highest, outlines=outlines)
         if column == 0:
-            _corner(axes, 0.02, "R")
-            _corner(axes, 0.98, "L")
+            mark_sides(axes)
             axes.set_title("Binding ratio, head first", loc="left", color=PALE, fontsize=10, pad=5)
-    _colour_bar(figure.add_subplot(grid[0, SLICES]), highest)
+    draw_colour_bar(figure.add_subplot(grid[0, SLICES]), Palette.HOT_METAL_BLUE, (0.0, highest))
     places = (0.36, 0.5, 0.64)
     _legend(
         figure, [(x, name, colour) for x, (name, colour) in zip(places, COLOURS.items(), strict=True)], 0.42
@@ -234,25 +234,6 @@ def _striatal_slices(striata: NDArray[np.bool_]) -> list[int]:
 
 
 # ------------------------------------------------------------------- shared
-
-
-def _corner(axes: Axes, x: float, letter: str) -> None:
-    axes.text(
-        x, 0.97, letter, color=FAINT, fontsize=9, va="top", ha="right" if x > 0.5 else "left",
-        transform=axes.transAxes,
-    )  # fmt: skip
-
-
-def _colour_bar(axes: Axes, highest: float) -> None:
-    ramp = np.linspace(0, 1, 256).reshape(256, 1)
-    axes.imshow(
-        ramp, cmap=colormap(Palette.HOT_METAL_BLUE), origin="lower", aspect="auto", extent=(0, 1, 0, highest)
-    )
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    axes.tick_params(colors=FAINT, labelsize=8, length=2)
-    for spine in axes.spines.values():
-        spine.set_edgecolor(FAINT)
 
 
 def _legend(figure: Figure, entries: Sequence[tuple[float, str, str]], height_inch: float) -> None:

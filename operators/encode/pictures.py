@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,11 +17,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.pixels.processing import apply_color_lut
@@ -33,8 +30,6 @@ PALE = "#e8edf2"
 FAINT = "#9fb0bf"
 STATEMENT_COLOUR = "#ff8a80"
 OUTLINE_WIDTH = 1.3
-LETTER_WIDTH = 0.56
-"""Mean width of a letter as a share of the font's size."""
 DPI = 110
 
 
@@ -174,163 +169,27 @@ def draw_grey(
     bare(axes)
 
 
-def draw_labels(
-    axes: Axes,
-    labels: CanonicalVolume,
-    view: View,
-    index: int,
-    *,
-    colours: Mapping[int, str],
-    width: float = OUTLINE_WIDTH,
-    opacity: float = 0.0,
-) -> tuple[int, ...]:
-    """Draw the outlines of many labels, each in its colour; those that are in the plane.
-
-    Args:
-        axes: Where; already shows the plane.
-        labels: Integers, 0 is background.
-        view: Which plane.
-        index: Which slice of it.
-        colours: Label to colour; labels that are not in it are not drawn.
-        width: Of the lines, points.
-        opacity: Of the filled areas: 0 draws outlines only.
-    """
-    plane = np.asarray(labels.plane(view, index))
-    extent = labels.extent_mm(view)
-    present = tuple(int(v) for v in np.flatnonzero(np.bincount(plane.ravel())) if int(v) in colours)
-    if opacity > 0:
-        table = np.zeros((int(plane.max()) + 1, 4))
-        for label in present:
-            table[label] = to_rgba(colours[label], opacity)
-        axes.imshow(table[plane], extent=extent, interpolation="nearest", aspect="equal")
-    for label in present:
-        part, part_extent = _cropped(plane == label, extent)
-        draw_outline(axes, part, part_extent, colours[label], width=width)
-    left, right, bottom, top = extent  # a contour is cropped; the plane keeps its frame
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    return present
-
-
-def _cropped(
-    mask_yx: NDArray[np.bool_], extent_mm: tuple[float, float, float, float]
-) -> tuple[NDArray[np.bool_], tuple[float, float, float, float]]:
-    """The smallest part that holds the whole mask, and its extent; contours of it are far quicker."""
-    rows, columns = (np.flatnonzero(mask_yx.any(axis=axis)) for axis in (1, 0))
-    left, right, bottom, top = extent_mm
-    height, width = mask_yx.shape
-    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    part = (
-        left + (right - left) * x0 / width,
-        left + (right - left) * x1 / width,
-        top + (bottom - top) * y1 / height,
-        top + (bottom - top) * y0 / height,
-    )
-    return mask_yx[y0:y1, x0:x1], part
-
-
-def draw_map(
-    axes: Axes,
-    values: CanonicalVolume,
-    view: View,
-    index: int,
-    *,
-    limits: tuple[float, float],
-    palette: Palette = Palette.HOT_IRON,
-    opacity: float = 0.6,
-) -> AxesImage:
-    """Lay a plane of values over another picture; the lower the value, the less it hides.
-
-    Args:
-        axes: Where; already shows the plane of the image.
-        values: May have another grid than the image, of the same extent.
-        view: Which plane.
-        index: Which slice of it.
-        limits: Values at which the map is invisible, and of the brightest colour.
-        palette: Colours of the values.
-        opacity: From the middle of the limits on.
-
-    Returns:
-        What `draw_colour_bar` takes.
-    """
-    low, high = limits
-    plane = np.asarray(values.plane(view, index), dtype=float)
-    share = np.clip((plane - low) / (high - low), 0.0, 1.0)
-    drawn: AxesImage = axes.imshow(
-        plane,
-        cmap=colormap(palette),
-        vmin=low,
-        vmax=high,
-        alpha=opacity * np.clip(2 * share, 0.0, 1.0),
-        extent=values.extent_mm(view),
-        interpolation="nearest",
-        aspect="equal",
-    )
-    bare(axes)
-    return drawn
-
-
-def draw_colour_bar(
-    figure: Figure, place: tuple[float, float, float, float], drawn: AxesImage, title: str
-) -> None:
+def draw_colour_bar(axes: Axes, palette: Palette, limits: tuple[float, float]) -> None:
     """Draw the bar that says which colour is which value.
 
     Args:
-        figure: Where.
-        place: Left, bottom, width, height as shares of the figure; upright when higher than wide.
-        drawn: Of `draw_map`.
-        title: Quantity and unit.
+        axes: A narrow, upright place of its own.
+        palette: Colours of the values.
+        limits: Values of the lowest and the highest colour.
     """
-    axes = figure.add_axes(place)
-    is_upright = place[3] * figure.get_figheight() > place[2] * figure.get_figwidth()
-    values = ScalarMappable(norm=drawn.norm, cmap=drawn.cmap)  # without the map's transparency
-    bar = figure.colorbar(values, cax=axes, orientation="vertical" if is_upright else "horizontal")
-    bar.set_label(title, color=PALE, fontsize=8)
-    bar.ax.tick_params(colors=PALE, labelsize=7)
-    bar.locator = MaxNLocator(nbins=5)
-    bar.update_ticks()
-    bar.outline.set_edgecolor(FAINT)
+    ramp = np.linspace(0, 1, 256).reshape(256, 1)
+    axes.imshow(ramp, cmap=colormap(palette), origin="lower", aspect="auto", extent=(0, 1, *limits))
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.tick_params(colors=FAINT, labelsize=8, length=2)
+    for spine in axes.spines.values():
+        spine.set_edgecolor(FAINT)
 
 
-def draw_legend(
-    figure: Figure,
-    place: tuple[float, float, float, float],
-    entries: Sequence[tuple[str, str]],
-    *,
-    columns: int = 1,
-) -> None:
-    """Draw names beside their colours, down the columns.
-
-    Args:
-        figure: Where.
-        place: Left, bottom, width, height as shares of the figure.
-        entries: Name and colour.
-        columns: Side by side.
-    """
-    axes = figure.add_axes(place)
-    axes.axis("off")
-    rows = -(-len(entries) // columns)
-    line_points = place[3] * figure.get_figheight() * 72 / max(rows, 1)
-    room_points = place[2] * figure.get_figwidth() * 72 / columns * 0.88
-    longest = max((len(name) for name, _ in entries), default=1)
-    size = float(np.clip(min(line_points * 0.75, room_points / (longest * LETTER_WIDTH)), 4.0, 9.0))
-    for number, (name, colour) in enumerate(entries):
-        column, row = divmod(number, rows)
-        x, y = column / columns, 1 - (row + 0.5) / rows
-        axes.plot([x + 0.01 / columns, x + 0.07 / columns], [y, y], color=colour, linewidth=size * 0.45)
-        axes.text(x + 0.1 / columns, y, name, color=PALE, fontsize=size, va="center")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-
-
-def draw_length(axes: Axes, length_mm: float) -> None:
-    """Draw a bar of this length, with it, at the lower left of a plane."""
-    left, right = axes.get_xlim()
-    bottom, top = axes.get_ylim()
-    x, y = left + 0.04 * (right - left), bottom + 0.05 * (top - bottom)
-    axes.plot([x, x + length_mm], [y, y], color=PALE, linewidth=1.6, solid_capstyle="butt")
-    label = f"{length_mm / 10:g} cm" if length_mm >= 10 else f"{length_mm:g} mm"
-    axes.text(x, y + 0.012 * (top - bottom), label, color=PALE, fontsize=7, va="bottom")
+def mark_sides(axes: Axes) -> None:
+    """Write R and L at the upper corners of a plane that shows the patient's right on the left."""
+    for x, letter, align in ((0.02, "R", "left"), (0.98, "L", "right")):
+        axes.text(x, 0.98, letter, color=FAINT, fontsize=9, va="top", ha=align, transform=axes.transAxes)
 
 
 def draw_outline(
@@ -339,8 +198,6 @@ def draw_outline(
     extent_mm: tuple[float, float, float, float],
     colour: str,
     style: str = "solid",
-    *,
-    width: float = OUTLINE_WIDTH,
 ) -> None:
     """Draw the border of a mask between its inner and outer voxels.
 
@@ -350,7 +207,6 @@ def draw_outline(
         extent_mm: Left, right, bottom, top of the mask.
         colour: Of the line.
         style: ``solid``, ``dashed`` or ``dotted``.
-        width: Of the line, points.
     """
     if not mask_yx.any():
         return
@@ -359,7 +215,7 @@ def draw_outline(
     x = left + (np.arange(-1, columns + 1) + 0.5) * (right - left) / columns
     y = top + (np.arange(-1, rows + 1) + 0.5) * (bottom - top) / rows
     padded = np.pad(mask_yx.astype(float), 1)
-    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=OUTLINE_WIDTH, linestyles=style)
 
 
 def bare(axes: Axes) -> None:
