@@ -17,17 +17,17 @@ from typing import Any
 
 from apps.msk_ct import results
 from apps.msk_ct.findings import Findings, warnings_of
+from apps.msk_ct.metal import judge_metal
 from apps.msk_ct.quantify import quantify
 from apps.msk_ct.segment import segment
 from apps.msk_ct.segmentation import Segmentation
 from operators.bundle import load_metadata
 from operators.encode.identity import Producer, producer_of
 from operators.encode.wire_results import wire_results
-from operators.errors import Refused
 from operators.graph import Call, Graph
 from operators.job import AnalysisJob
 from operators.measure.attenuation import DensityLine
-from operators.measure.metal import LEAST_METAL_MM3, METAL_HU, largest_metal_mm3
+from operators.measure.metal import metal_pieces
 from operators.package import run_as_package
 from operators.read.ct import CtVolume, read_ct_volume
 
@@ -38,18 +38,10 @@ def read_study(job: AnalysisJob) -> CtVolume:
     """The CT of the job.
 
     Raises:
-        Refused: Its slices are no even, upright stack, cannot be decoded, or show metal.
+        Refused: Its slices are no even, upright stack, or cannot be decoded.
     """
     job.report_progress("reading slices", 0.0)
-    volume = read_ct_volume(job.inputs[INPUT])
-    metal_mm3 = largest_metal_mm3(volume.hu_zyx, volume.geometry)
-    if metal_mm3 >= LEAST_METAL_MM3:
-        raise Refused(
-            f"PixelData: a piece of {metal_mm3 / 1000:.1f} mL is brighter than {METAL_HU:.0f} HU, which is "
-            "metal or very dense contrast; CT after joint replacement or osteosynthesis is not for this app",
-            attribute="PixelData",
-        )
-    return volume
+    return read_ct_volume(job.inputs[INPUT])
 
 
 def density_line(job: AnalysisJob) -> DensityLine:
@@ -61,18 +53,24 @@ def density_line(job: AnalysisJob) -> DensityLine:
 
 
 def measure_study(job: AnalysisJob, volume: CtVolume, segmentation: Segmentation) -> Findings:
-    """Numbers, and every warning once, those of the rules first."""
+    """Numbers, and every warning once, those of the rules first.
+
+    Raises:
+        Refused: There is metal on both sides.
+    """
     job.report_progress("measuring", 0.0)
+    pieces = metal_pieces(volume.hu_zyx, volume.geometry)
+    metal = judge_metal(pieces, segmentation.segments_zyx, volume.geometry)
     measurements = quantify(
         volume.hu_zyx,
         segmentation.segments_zyx,
         volume.geometry,
         psv=segmentation.psv,
         predictive_dice=segmentation.predictive_dice,
-        unreliable=segmentation.low_confidence,
+        unreliable=segmentation.low_confidence | (metal.affected if metal else frozenset()),
         density_line=density_line(job),
     )
-    warnings = [*job.warnings, *segmentation.warnings, *warnings_of(measurements)]
+    warnings = [*job.warnings, *segmentation.warnings, *warnings_of(measurements, metal)]
     return Findings(
         volume=volume,
         segmentation=segmentation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apps.msk_ct.metal import Metal
 from apps.msk_ct.quantify import Measurements
 from apps.msk_ct.segmentation import Segmentation
 from apps.msk_ct.structures import Segment, Side
@@ -43,10 +44,16 @@ def title_of(segment: Segment) -> str:
     return f"{side}{title[0].lower()}{title[1:]}" if side else title
 
 
-def warnings_of(measurements: Measurements) -> tuple[str, ...]:
+def warnings_of(measurements: Measurements, metal: Metal | None = None) -> tuple[str, ...]:
     """What a reader must know of the numbers."""
     found = measurements.structures.values()
     warnings = []
+    if metal is not None:
+        where = "in the middle" if metal.side is None else f"on the {metal.side.value} side"
+        warnings.append(
+            f"Metal {where} ({metal.volume_ml:.0f} mL): outlines and numbers of the structures in its slices "
+            "are falsified and marked as of low expected accuracy."
+        )
     sides = {one.segment.side for one in found} - {None}
     if len(sides) == 1:
         (side,) = sides

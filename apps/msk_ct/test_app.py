@@ -466,18 +466,30 @@ def _changed(case: tuple[Path, Truth], tmp_path: Path, change: Callable[[Dataset
     return source
 
 
-def test_metal_is_refused_from_the_pixels(case, bundle, tmp_path, true_segments):
-    def change(dataset: Dataset, number: int) -> None:
-        if 20 <= number < 26:
-            stored = dataset.pixel_array.copy()
-            stored[60:64, 40:44] = 4095
-            dataset.PixelData = stored.tobytes()
-
-    job = _job(_changed(case, tmp_path, change), bundle, tmp_path)
-    with pytest.raises(Refused, match="joint replacement or osteosynthesis") as refused:
-        msk.build_app(job).run()
-    assert refused.value.attribute == "PixelData"
-    assert not (job.output_dir / "result.json").exists()
+def test_metal_of_one_hip_marks_its_side_and_metal_of_both_is_refused(case, bundle, tmp_path, volume):
+    _, truth = case
+    found = stand_in(truth.segments_zyx)
+    job = _job(case[0], bundle, tmp_path)
+    heads = {}
+    for side in Side:
+        femur = np.argwhere(found.segments_zyx == segment_number("femur", side))
+        heads[side] = tuple(femur[femur[:, 0] > femur[:, 0].max() - 6].mean(axis=0).astype(int))
+    implant = volume.hu_zyx.copy()
+    for side, words in ((Side.LEFT, "Metal on the left side"), (Side.RIGHT, "")):
+        z, y, x = heads[side]
+        implant[z - 2 : z + 3, y - 3 : y + 4, x - 3 : x + 4] = 3071.0
+        changed = dataclasses.replace(volume, hu_zyx=implant)
+        if words:
+            findings = msk.measure_study(job, changed, found)
+            assert any(warning.startswith(words) for warning in findings.warnings)
+            structures = findings.measurements.structures
+            assert structures[segment_number("femur", Side.LEFT)].is_unreliable
+            assert not structures[segment_number("femur", Side.RIGHT)].is_unreliable
+            assert "gluteus_medius" in findings.measurements.not_compared
+        else:
+            with pytest.raises(Refused, match="both sides") as refused:
+                msk.measure_study(job, changed, found)
+            assert refused.value.attribute == "PixelData"
 
 
 @pytest.mark.parametrize(

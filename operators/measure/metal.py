@@ -14,19 +14,24 @@ LEAST_METAL_MM3 = 50.0
 """Smaller pieces are calcifications, noise or a clip."""
 
 
-def largest_metal_mm3(hu_zyx: NDArray[np.floating], geometry: VolumeGeometry) -> float:
-    """Volume in mm3 of the largest connected piece brighter than `METAL_HU`; 0 without one.
+def metal_pieces(hu_zyx: NDArray[np.floating], geometry: VolumeGeometry) -> tuple[NDArray[np.intp], ...]:
+    """Voxels of each connected piece brighter than `METAL_HU` and not smaller than `LEAST_METAL_MM3`.
 
     Args:
         hu_zyx: ``(z, y, x)``, Hounsfield units.
         geometry: Its grid.
+
+    Returns:
+        For each piece the indices of its voxels, ``(n, 3)``, in the order z, y, x.
     """
-    places = np.array([z for z, plane in enumerate(hu_zyx) if plane.max() > METAL_HU], dtype=int)
-    if not len(places):
-        return 0.0
-    metal = hu_zyx[places.min() : places.max() + 1] > METAL_HU
-    rows, columns = (np.flatnonzero(metal.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    metal = metal[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    pieces, _ = ndimage.label(metal, structure=np.ones((3, 3, 3)))
-    largest = int(np.bincount(pieces[metal]).max())
-    return largest * geometry.voxel_volume_ml * 1000.0
+    slices = np.array([z for z, plane in enumerate(hu_zyx) if plane.max() > METAL_HU], dtype=int)
+    if not len(slices):
+        return ()
+    first = int(slices.min())
+    metal = hu_zyx[first : slices.max() + 1] > METAL_HU
+    numbers, count = ndimage.label(metal, structure=np.ones((3, 3, 3)))
+    places = np.argwhere(metal)
+    owner = numbers[metal]
+    least = LEAST_METAL_MM3 / (geometry.voxel_volume_ml * 1000.0)
+    sizes = np.bincount(owner, minlength=count + 1)
+    return tuple(places[owner == n] + (first, 0, 0) for n in np.flatnonzero(sizes >= least) if n)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from apps.msk_ct.codes import CODES, JAPANESE
+from apps.msk_ct.metal import judge_metal
 from apps.msk_ct.quantify import compare_sides, quantify
 from apps.msk_ct.structures import SEGMENTS, STRUCTURES, Side, segment_number
+from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.measure.attenuation import DensityLine
-from operators.measure.metal import largest_metal_mm3
+from operators.measure.metal import metal_pieces
 from operators.measure.truncation import cut_off_labels
 
 GRID = VolumeGeometry((20, 40, 50), (2.5, 1.0, 2.0), (0.0, 0.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
@@ -148,13 +150,61 @@ def test_a_structure_at_the_edge_of_the_round_field_of_view_is_cut_off():
     assert cut_off_labels(segments, body, grid) == frozenset()
 
 
-def test_metal_is_the_largest_bright_piece():
+def test_metal_is_every_bright_piece_that_is_no_speck():
     hu = np.full(GRID.shape_zyx, 50.0, dtype=np.float32)
-    assert largest_metal_mm3(hu, GRID) == 0.0
+    assert metal_pieces(hu, GRID) == ()
     hu[3, 3, 3] = hu[8, 20, 20] = 3071.0
-    assert largest_metal_mm3(hu, GRID) == pytest.approx(5.0)
+    assert metal_pieces(hu, GRID) == ()
     hu[10:12, 10:13, 10:14] = 3000.0
-    assert largest_metal_mm3(hu, GRID) == pytest.approx(24 * 5.0)
+    (piece,) = metal_pieces(hu, GRID)
+    assert len(piece) == 24
+    assert piece.min(axis=0).tolist() == [10, 10, 10]
+
+
+@pytest.fixture
+def hips():
+    """Femora of both sides from slice 0 to 15, and a psoas of each above them; rows run to the left."""
+    wide = VolumeGeometry((20, 40, 50), (5.0, 4.0, 6.0), (-150.0, 0.0, 0.0), GRID.direction_lps_zyx)
+    segments = np.zeros(wide.shape_zyx, dtype=np.uint8)
+    for side, x in ((Side.RIGHT, (5, 12)), (Side.LEFT, (38, 45))):
+        box(segments, (0, 10), (10, 20), x, segment_number("femur", side))
+        box(segments, (14, 20), (10, 20), x, segment_number("psoas_major", side))
+    return segments, wide
+
+
+def bright(z, y, x):
+    return np.add(np.argwhere(np.ones((2, 2, 2))), (z, y, x))
+
+
+def test_metal_of_one_side_marks_what_is_in_its_slices_on_that_side(hips):
+    metal = judge_metal((bright(4, 15, 40),), *hips)
+    assert metal is not None
+    assert metal.side is Side.LEFT
+    assert metal.affected == {segment_number("femur", Side.LEFT)}
+    assert metal.volume_ml == pytest.approx(8 * 0.12)
+
+
+def test_metal_in_the_middle_marks_both_sides_of_its_slices(hips):
+    metal = judge_metal((bright(17, 30, 24),), *hips)
+    assert metal is not None
+    assert metal.side is None
+    assert metal.affected == {segment_number("psoas_major", side) for side in Side}
+
+
+def test_metal_of_both_sides_is_refused_and_none_says_nothing(hips):
+    with pytest.raises(Refused, match="on both sides") as refused:
+        judge_metal((bright(4, 15, 40), bright(4, 15, 8)), *hips)
+    assert refused.value.attribute == "PixelData"
+    assert judge_metal((), *hips) is None
+
+
+def test_metal_of_a_side_that_is_alone_is_of_that_side(hips):
+    segments, grid = hips
+    right = [s.number for s in SEGMENTS if s.side is Side.RIGHT]
+    alone = np.where(np.isin(segments, right), segments, 0)
+    metal = judge_metal((bright(4, 15, 8),), alone, grid)
+    assert metal is not None
+    assert metal.side is Side.RIGHT
 
 
 def test_every_structure_has_a_code_of_its_own_and_a_japanese_name():
