@@ -211,6 +211,7 @@ def jobs(config_path: Path, study: str | None, state: str | None, as_json: bool)
     for job in found:
         at = job.updated_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         remarks = [job.reason] if job.reason else []
+        remarks += [f"{job.progress.stage}, {job.progress.share:.0%}"] if job.progress else []
         remarks += [f"warning: {warning}" for warning in job.warnings]
         table.add_row(
             job.job_id,

@@ -263,7 +263,7 @@ class Work:
         level = logging.DEBUG if share else logging.INFO
         log.log(level, "%s, %.0f %%", stage, 100 * share, extra={"action": "infer_progress", **fields})
         try:
-            self._ledger.note_progress(job_id, f"{stage}, {share:.0%}")
+            self._ledger.note_progress(job_id, stage, share)
         except OperationalError:
             # the database is busy: the next progress will be noted, the analysis goes on
             log.warning("progress was not noted", extra={"action": "infer_progress", **fields})

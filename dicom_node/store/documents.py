@@ -70,6 +70,13 @@ class DestinationProgress(Document):
     delivered_at: datetime | None = Field(description="When it had everything, or null.")
 
 
+class Progress(Document):
+    """How far a running app says it is."""
+
+    stage: str = Field(description="What it is doing, for people.")
+    share: float = Field(description="How much of that is done, 0 to 1.")
+
+
 class JobDocument(Document):
     """One analysis of one study by one app: where it is, how it ended, what it made."""
 
@@ -86,6 +93,7 @@ class JobDocument(Document):
     outcome: Outcome = Field(description="The state in the words of the dashboard.")
     reason: str = Field(description="Why it was refused, failed, or waits; empty when all is well.")
     attribute: str = Field(description="The DICOM attribute that the reason is about, or empty.")
+    progress: Progress | None = Field(description="How far the app is while it runs and says so, or null.")
     is_late: bool = Field(description="True when it has not ended within node.late_after_minutes.")
     attempts: int = Field(description="Analyses tried so far.")
     predecessor_job_id: str | None = Field(
@@ -109,6 +117,7 @@ class VerdictDocument(Document):
     verdict: str = Field(description="What the rules said: taken, refused, not_for_this_app or no_route.")
     state: JobState | None = Field(description="Where the job is, when there is one.")
     outcome: Outcome = Field(description="How it stands or ended.")
+    progress: Progress | None = Field(None, description="How far the app is while it runs, or null.")
     reason: str = Field(description="Why it was refused, failed, waits, or is not for this app.")
     attribute: str = Field(description="The DICOM attribute that the reason is about, or empty.")
     job_id: str | None = Field(description="The job, when there is one.")

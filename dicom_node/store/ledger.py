@@ -339,6 +339,8 @@ class Ledger:
             attribute=job.attribute,
             attempts=0,
             run_number=0,
+            progress_stage=None,
+            progress_share=None,
             created_at=_now(),
             updated_at=_now(),
         )
@@ -439,18 +441,26 @@ class Ledger:
             job.state = state.value
             job.reason = reason
             job.attribute = attribute
+            job.progress_stage = job.progress_share = None
             job.updated_at = _now()
             if attempt is not None:
                 job.attempts = attempt
             self._event(session, job.study_instance_uid, job_id, f"job_{state.value}", reason)
             return job
 
-    def note_progress(self, job_id: str, told: str) -> None:
-        """What a running job is doing, as its reason until its next state; no part of the history."""
+    def note_progress(self, job_id: str, stage: str, share: float) -> None:
+        """What a running job is doing, until its next state; no part of the history.
+
+        Args:
+            job_id: The job; nothing is noted of one that does not run any more.
+            stage: What is being done.
+            share: Of it, 0 to 1.
+        """
         with self._begin() as session:
             job = session.get_one(JobRow, job_id)
             if job.state == JobState.RUNNING.value:
-                job.reason = told
+                job.progress_stage = stage
+                job.progress_share = share
 
     def begin_again(self, job_id: str) -> JobRow:
         """A refused or failed job, READY once more at a person's wish.
@@ -469,6 +479,7 @@ class Ledger:
             job.reason = ""
             job.attribute = ""
             job.attempts = 0
+            job.progress_stage = job.progress_share = None
             job.run_number += 1
             job.updated_at = _now()
             for delivery in session.scalars(select(DeliveryRow).where(DeliveryRow.job_id == job_id)):

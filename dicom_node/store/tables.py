@@ -113,6 +113,8 @@ class JobRow(Base):
     attribute: Mapped[str]
     attempts: Mapped[int]
     run_number: Mapped[int]  # how many times a person asked for another try
+    progress_stage: Mapped[str | None]  # what a running app says it does, if it says so
+    progress_share: Mapped[float | None]  # of that stage, 0 to 1
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

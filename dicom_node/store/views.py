@@ -18,6 +18,7 @@ from dicom_node.store.documents import (
     EventDocument,
     JobDocument,
     Outcome,
+    Progress,
     ReceiptDocument,
     ResultFile,
     ResultObject,
@@ -184,6 +185,7 @@ class Views:
             outcome=outcome,
             reason=row.reason,
             attribute=row.attribute,
+            progress=_app_progress(row),
             is_late=outcome is Outcome.LATE,
             attempts=row.attempts,
             predecessor_job_id=row.predecessor_job_id,
@@ -284,6 +286,12 @@ def _file(job_id: str, name: str) -> ResultFile:
     return ResultFile(file=name, url=file_url(job_id, name))
 
 
+def _app_progress(row: JobRow) -> Progress | None:
+    if row.progress_stage is None or row.progress_share is None:
+        return None
+    return Progress(stage=row.progress_stage, share=row.progress_share)
+
+
 def _progress(row: DeliveryRow, acknowledged: int) -> DestinationProgress:
     return DestinationProgress(
         name=row.destination,
@@ -316,6 +324,7 @@ def _verdict(row: VerdictRow, job: JobRow | None, outcome: Outcome) -> VerdictDo
         verdict=row.verdict,
         state=None if job is None else JobState(job.state),
         outcome=outcome,
+        progress=None if job is None else _app_progress(job),
         reason=row.reason if job is None else job.reason,
         attribute=row.attribute if job is None else job.attribute,
         job_id=row.job_id,

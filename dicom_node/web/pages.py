@@ -80,6 +80,15 @@ def unit(measurement: Measurement) -> str:
     return "" if measurement.unit == "1" else measurement.unit.strip("{}")
 
 
+def percent(share: float) -> str:
+    """A share for people.
+
+    >>> percent(0.254)
+    '25 %'
+    """
+    return f"{100 * share:.0f} %"
+
+
 def words(name: str) -> str:
     """A name of a program as words.
 
@@ -108,7 +117,13 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters.update(
-            clock=clock, number=number, unit=unit, words=words, title=self._title, statement=self._statement
+            clock=clock,
+            number=number,
+            unit=unit,
+            words=words,
+            percent=percent,
+            title=self._title,
+            statement=self._statement,
         )
         self._templates.globals.update(
             ae_title=view.ae_title,

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 
 from dicom_node.errors import IllegalTransition
 from dicom_node.store.instances import StoredInstance
-from dicom_node.store.ledger import Ledger, NewJob, NewVerdict, open_ledger
+from dicom_node.store.ledger import MIGRATIONS, Ledger, NewJob, NewVerdict, open_ledger
 from dicom_node.store.states import JobState
 from dicom_node.store.tables import Base
 from dicom_node.store.views import Views
@@ -155,17 +157,35 @@ def test_a_delivered_job_cannot_run_again(ledger: Ledger) -> None:
         ledger.begin_again(job_id)
 
 
-def test_progress_is_the_reason_while_a_job_runs_and_no_longer(ledger: Ledger) -> None:
+def test_progress_is_known_while_a_job_runs_and_no_longer(ledger: Ledger) -> None:
     ledger.record_instances([instance(ledger, 1)])
     (job_id,) = route(ledger, new_job())
     told = []
     for state in (JobState.RUNNING, JobState.VERIFYING):
         ledger.change_state(job_id, state)
-        ledger.note_progress(job_id, "segmenting, 40%")
+        ledger.note_progress(job_id, "segmenting", 0.4)
         job = ledger.job(job_id)
         assert job is not None
-        told.append(job.reason)
-    assert told == ["segmenting, 40%", ""]
+        told.append((job.progress_stage, job.progress_share, job.reason))
+    assert told == [("segmenting", 0.4, ""), (None, None, "")]
+
+
+def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    ledger = open_ledger(url, tmp_path)
+    ledger.record_instances([instance(ledger, 1)])
+    (job_id,) = route(ledger, new_job())
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with ledger.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    ledger.close()
+    again = open_ledger(url, tmp_path)
+    job = again.job(job_id)
+    assert job is not None
+    assert (job.state, job.progress_stage) == ("ready", None)
+    again.close()
 
 
 def test_a_failed_job_begins_again_with_a_new_run(ledger: Ledger) -> None:

@@ -35,6 +35,11 @@ def test_conflicting_images_are_told_in_the_list(jobs: dict[str, str], node: Any
     assert said.removeprefix("warning: ") in job["warnings"][-1]
 
 
+def test_progress_of_a_running_job_is_told_in_the_list(jobs: dict[str, str], node: Any, command: Any) -> None:
+    node.ledger.note_progress(jobs["in_progress"], "segmenting", 0.25)
+    assert "segmenting, 25%" in command().stdout
+
+
 def test_a_study_that_never_came_is_said_to_be_unknown(jobs: dict[str, str], command: Any) -> None:
     done = command("--study", "9.9.9")
     assert done.exit_code == EXIT_MISUSED

@@ -35,6 +35,15 @@ def test_images_with_a_conflict_are_told_with_every_job_of_their_study(
     assert ask("/api/v1/studies/1.2.2").json()["warnings"] == [CONFLICT]
 
 
+def test_a_running_job_tells_how_far_it_is(jobs: dict[str, str], node: Any, ask: Any) -> None:
+    url = f"/api/v1/jobs/{jobs['in_progress']}"
+    assert ask(url).json()["progress"] is None
+    node.ledger.note_progress(jobs["in_progress"], "segmenting", 0.25)
+    assert ask(url).json()["progress"] == {"stage": "segmenting", "share": 0.25}
+    node.go(jobs["in_progress"], JobState.VERIFYING)
+    assert ask(url).json()["progress"] is None
+
+
 def test_images_with_the_uid_of_an_image_elsewhere_are_told_too(node: Any, ask: Any) -> None:
     def image(study: str, digest: str) -> StoredInstance:
         return StoredInstance(

@@ -84,6 +84,16 @@ def test_conflicting_images_are_told_in_the_list_and_once_with_the_study(
     assert shown(ask("/studies/1.2.2").text).count(said) == 1
 
 
+def test_progress_of_a_running_job_is_shown_in_the_list_and_with_the_study(
+    jobs: dict[str, str], node: Any, ask: Any
+) -> None:
+    node.ledger.note_progress(jobs["in_progress"], "segmenting", 0.25)
+    assert "computing: segmenting 25 %" in shown(ask("/").text)
+    html = ask("/studies/1.2.6").text
+    assert "segmenting 25 %" in shown(html)
+    assert '<progress value="0.25"' in html
+
+
 def test_results_of_a_model_trained_on_phantoms_say_so(jobs: dict[str, str], node: Any, web_get: Any) -> None:
     without_apps = create_app(node.view(apps=()))
     for app in (create_app(node.view()), without_apps):
