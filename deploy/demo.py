@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,11 @@ FOLDER = REPOSITORY / ".demo"
 SAMPLES = REPOSITORY / "sample_dicom"
 BIN = Path(sys.executable).parent
 SETTLE_SECONDS = 2
-READY_WITHIN_S = 90
-DONE_WITHIN_S = 600
+READY_WITHIN_S = 180
+DONE_WITHIN_S = 1200
+PROGRESS_EVERY_S = 10
+PORTS = range(20_000, 32_000)
+"""Below Linux's range for connections that go out: none of them takes a port before its server does."""
 ORTHANC = shutil.which("Orthanc")
 ENDED = {"delivered", "refused", "failed"}
 
@@ -41,10 +46,11 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
 def free_port() -> int:
     """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise SystemExit("no port is free")
 
 
 @contextmanager
@@ -150,12 +156,33 @@ def send(study: Path, ae_title: str, port: int) -> tuple[str, int]:
     return str(datasets[0].StudyInstanceUID), len(datasets)
 
 
+class ProgressLines:
+    """Prints a line when an app begins something else, and now and then how far it is."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._at = 0.0
+
+    def show(self, job: dict[str, Any]) -> None:
+        """Print what there is to say of a job now, if anything."""
+        told = job["progress"]
+        if told is None:
+            return
+        now = time.monotonic()
+        if told["stage"] == self._stage and now - self._at < PROGRESS_EVERY_S:
+            return
+        self._stage, self._at = told["stage"], now
+        at = datetime.now(UTC).strftime("%H:%M:%S")
+        console.print(f"  {at}      {told['stage']}, {told['share']:.0%}", markup=False)
+
+
 def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
-    """Print each event of a study as it is recorded; its jobs when all have ended."""
+    """Print each event of a study as it is recorded, and progress; its jobs when all have ended."""
     shown = 0
+    progress = ProgressLines()
     deadline = time.monotonic() + DONE_WITHIN_S
     while time.monotonic() < deadline:
-        study = httpx.get(f"{api}/studies/{study_instance_uid}", timeout=10)
+        study = httpx.get(f"{api}/studies/{study_instance_uid}", timeout=60)
         if study.status_code == httpx.codes.OK:
             view = study.json()
             for event in view["history"][shown:]:
@@ -164,6 +191,8 @@ def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
                 )
             shown = len(view["history"])
             jobs: list[dict[str, Any]] = view["jobs"]
+            for job in jobs:
+                progress.show(job)
             is_routed = any(event["action"] == "study_routed" for event in view["history"])
             if is_routed and all(job["state"] in ENDED for job in jobs):
                 return jobs
@@ -197,6 +226,7 @@ def main() -> None:
     previews.mkdir(parents=True)
     studies = sorted(path for path in SAMPLES.iterdir() if path.is_dir() and path.name[0] not in "._")
     apps = [study.name for study in studies if (REPOSITORY / "apps" / study.name / "app.toml").exists()]
+    came_back = Table("study", "app", "state", "objects", "in the PACS", "seconds", box=None)
     with ExitStack() as stack:
         pacs = orthanc(stack, keep=keep)
         config, dicom, http = write_config(apps, pacs)
@@ -208,6 +238,7 @@ def main() -> None:
         console.print(f"PACS      {pacs[0] if pacs else 'none installed: results go to a folder'}")
         failed = 0
         for study in studies:
+            sent_at = time.monotonic()
             if pacs:
                 send(study, "ORTHANC", pacs[1])
             uid, count = send(study, "DICOMNODE", dicom)
@@ -216,6 +247,7 @@ def main() -> None:
             for job in jobs:
                 show(job, previews)
             failed += sum(job["state"] != "delivered" for job in jobs) + (not jobs)
+            kinds = ""
             if pacs:
                 found = httpx.post(
                     f"{pacs[0]}/tools/find",
@@ -224,6 +256,13 @@ def main() -> None:
                 ).json()
                 kinds = ", ".join(sorted(series["MainDicomTags"]["Modality"] for series in found))
                 console.print(f"  in the PACS under this study: {kinds}")
+            took = f"{time.monotonic() - sent_at:.0f}"
+            for job in jobs:
+                came_back.add_row(study.name, job["app"], job["state"], str(len(job["results"])), kinds, took)
+            if not jobs:
+                came_back.add_row(study.name, "", "for no app", "0", kinds, took)
+        console.print()
+        console.print(came_back)
         console.print(f"\nresults   {(FOLDER / 'results').relative_to(REPOSITORY)}/")
         console.print(f"took      {time.monotonic() - began:.0f} s")
         if keep:
