@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import JPEGLSLossless
 
+from apps.dat_spect.phantom import generate as generate_dat
 from apps.gait_ataxia.phantom import generate as generate_gait
 from apps.mibg_spect.phantom import generate as generate_mibg
 from apps.msk_ct.phantom import generate as generate_msk
@@ -25,6 +26,9 @@ GAIT_SEED = 900_007
 MSK_SEED = 900_024
 """A patient of hospital A from pelvis to knee, slices every 4 mm, muscles of the left side wasted."""
 
+DAT_SEED = 1000
+"""A patient of hospital A: Parkinson's disease, worse on the right; uptake hardly low, dot-like."""
+
 
 def main() -> None:
     """Writes the DICOM objects of each sample study into its folder beside this script."""
@@ -33,6 +37,7 @@ def main() -> None:
         generate_gait(GAIT_SEED, Path(scratch) / "gait_ataxia")
         generate_msk(MSK_SEED, Path(scratch) / "msk_ct")
         compress(Path(scratch) / "msk_ct" / "dicom")
+        generate_dat(DAT_SEED, Path(scratch) / "dat_spect")
         for study in sorted(Path(scratch).iterdir()):
             folder = HERE / study.name
             shutil.rmtree(folder, ignore_errors=True)
