@@ -547,8 +547,8 @@ def test_answer_is_not_delayed_by_acknowledgements(running: tuple[Receiver, Hear
             began = time.perf_counter()
             assert assoc.send_c_store(data_set).Status == 0x0000
             took.append(time.perf_counter() - began)
-    # a busy machine makes some slow, a delayed acknowledgement all
-    assert sorted(took)[len(took) // 5] < 0.030, "a delayed acknowledgement takes 0.040 s"
+    # a busy machine makes many slow, a delayed acknowledgement all but those of a new connection
+    assert min(took[10:]) < 0.030, "a delayed acknowledgement takes 0.040 s"
 
 
 @pytest.mark.parametrize(
