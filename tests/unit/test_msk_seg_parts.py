@@ -12,7 +12,7 @@ from apps.msk_ct.confidence import calibrate, failed_below, low_confidence
 from apps.msk_ct.prepare import context_slices, network_input, orientation_of, prepare
 from apps.msk_ct.refine import refine_bones
 from apps.msk_ct.segment import islands_of
-from apps.msk_ct.sides import NUMBER, is_left
+from apps.msk_ct.sides import BONE_REACHES_OVER_MM, NUMBER, is_left
 from apps.msk_ct.uncertainty import predictive_dice, segments_of
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
@@ -120,11 +120,70 @@ def test_a_leg_alone_is_told_by_what_lies_medial(is_left_leg: bool) -> None:
 
 
 def test_the_sacrum_decides_where_only_one_femur_is_seen() -> None:
-    classes = np.zeros((30, 40, 80), dtype=np.uint8)
-    classes[10:, 20:32, 10:24] = NUMBER["sacrum"]
-    classes[:20, 10:20, 60:70] = FEMUR
+    classes = np.zeros((30, 40, 90), dtype=np.uint8)
+    classes[10:, 20:32, 20:34] = NUMBER["sacrum"]
+    classes[:20, 10:20, 70:80] = FEMUR
     assert is_left(classes, axes(classes.shape))[classes == FEMUR].all()
     assert not is_left(classes[:, :, ::-1].copy(), axes(classes.shape))[classes[:, :, ::-1] == FEMUR].any()
+
+
+@pytest.mark.parametrize("name", ["pelvis", "psoas_major"])
+def test_other_pairs_tell_the_sides_where_neither_sacrum_nor_femora_are_seen(name: str) -> None:
+    classes = np.zeros((30, 60, 140), dtype=np.uint8)
+    for columns, iliac in ((slice(48, 62), slice(20, 35)), (slice(84, 98), slice(111, 126))):
+        classes[:, 20:35, columns] = NUMBER["psoas_major"]
+        classes[:, 20:50, iliac] = NUMBER["pelvis"] if name == "pelvis" else NUMBER["iliacus"]
+    left = is_left(classes, axes(classes.shape))
+    expected = np.broadcast_to(np.arange(140) >= 73, classes.shape)
+    assert np.array_equal(left[classes > 0], expected[classes > 0])
+
+
+@pytest.mark.parametrize("also", [[], ["gracilis", "vastus_lateralis_and_vastus_intermedius"]])
+def test_a_leg_whose_side_cannot_be_told_is_refused_and_not_called_right(also: list[str]) -> None:
+    classes = np.zeros((20, 40, 60), dtype=np.uint8)
+    classes[:, 15:25, 25:35] = FEMUR
+    for name, rows in zip(also, (slice(0, 15), slice(25, 40)), strict=False):
+        classes[:, rows, 20:40] = NUMBER[name]
+    with pytest.raises(Refused, match="cannot be told") as refused:
+        is_left(classes, axes(classes.shape))
+    assert refused.value.attribute == "PixelData"
+
+
+def test_two_legs_whose_middle_is_not_seen_are_not_taken_for_one() -> None:
+    classes = np.zeros((20, 40, 160), dtype=np.uint8)
+    classes[:, 10:30, 10:20] = NUMBER["gracilis"]
+    classes[:, 10:30, 140:150] = NUMBER["tensor_fasciae_latae"]
+    with pytest.raises(Refused, match="cannot be told"):
+        is_left(classes, axes(classes.shape))
+
+
+def test_a_piece_of_the_other_hip_bone_joined_at_the_symphysis_keeps_its_side() -> None:
+    """A scan of the right hip that holds the left pubis, too."""
+    classes = np.zeros((40, 60, 140), dtype=np.uint8)
+    classes[20:, 40:50, 60:80] = NUMBER["sacrum"]
+    classes[:, 10:40, 30:50] = NUMBER["pelvis"]
+    classes[:10, 10:25, 50:86] = NUMBER["pelvis"]
+    left = is_left(classes, axes(classes.shape))
+    bone = classes == NUMBER["pelvis"]
+    truth = np.broadcast_to(np.arange(140) >= 70, classes.shape)
+    assert (bone & truth).sum() < 0.15 * bone.sum()
+    told = bone & (np.abs(np.arange(140) - 69.5) * 2.4 > BONE_REACHES_OVER_MM)
+    assert np.array_equal(left[told], truth[told])
+
+
+def test_a_sacrum_cut_by_the_edge_of_the_scan_does_not_move_the_midline_into_the_patient() -> None:
+    """A scan of the right hip that ends at the midline; the grid goes on a little, without a body."""
+    classes = np.zeros((40, 60, 70), dtype=np.uint8)
+    classes[20:, 40:52, 48:66] = NUMBER["sacrum"]
+    classes[:20, 20:35, 55:64] = NUMBER["obturator_internus"]
+    classes[:, 20:35, 35:50] = NUMBER["pelvis"]
+    classes[:, 35:50, 10:30] = NUMBER["gluteus_medius"]
+    body = np.zeros(classes.shape, dtype=bool)
+    body[:, 5:55, 3:67] = True
+    paired = (classes > 0) & (classes != NUMBER["sacrum"])
+    assert not is_left(classes, axes(classes.shape), body)[paired].any()
+    mirrored = is_left(classes[:, :, ::-1].copy(), axes(classes.shape), body[:, :, ::-1])
+    assert mirrored[paired[:, :, ::-1]].all()
 
 
 def test_a_muscle_that_reaches_over_the_plane_is_not_cut() -> None:
