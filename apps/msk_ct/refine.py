@@ -12,18 +12,19 @@ SACRUM = next(i for i, structure in enumerate(STRUCTURES, start=1) if structure.
 BONES = tuple(i for i, structure in enumerate(STRUCTURES, start=1) if structure.is_bone)
 REACH_MM = 3.0
 """How far an edge may move: about a pixel of the network."""
-HARD_HU = 200.0
-"""More than muscle with contrast, less than cortex."""
-SOFT_HU = 110.0
-"""An outer voxel below this is no bone."""
+SOFT_HU = 50.0
+"""What bones lie in."""
+LEAST_EDGE_HU, HIGHEST_EDGE_HU = 150.0, 500.0
+"""Between these lies the attenuation half way from soft tissue to the cortex nearby."""
 
 
 def refine_bones(
     classes_zyx: NDArray[np.uint8], hu_zyx: NDArray[np.float32], spacing_mm_yx: tuple[float, float]
 ) -> NDArray[np.uint8]:
-    """Classes in which bones take up hard voxels beside them and give up soft ones at their edge.
+    """Classes in which the edge of each bone lies half way between soft tissue and its cortex.
 
-    Edges move by `REACH_MM` at most, slice by slice. What a bone other than the sacrum, which has
+    A scanner blurs an edge but keeps the place of the half height. Edges move by `REACH_MM` at most,
+    slice by slice. What a bone other than the sacrum, which has
     canals, encloses is its marrow, whatever it was taken for. Two bones do not take from one another.
 
     Args:
@@ -46,8 +47,9 @@ def _refine_plane(
     bone = np.isin(plane, BONES)
     outside_mm, nearest = ndimage.distance_transform_edt(~bone, sampling=spacing_mm_yx, return_indices=True)
     inside_mm = ndimage.distance_transform_edt(bone, sampling=spacing_mm_yx)
-    taken = ~bone & (outside_mm <= REACH_MM) & (hu > HARD_HU)
-    given = bone & (inside_mm <= REACH_MM) & (hu < SOFT_HU)
+    edge_hu = _edge_hu(hu, spacing_mm_yx)
+    taken = ~bone & (outside_mm <= REACH_MM) & (hu > edge_hu)
+    given = bone & (inside_mm <= REACH_MM) & (hu < edge_hu)
     solid = ndimage.binary_fill_holes((bone | taken) & ~given)
     taken &= solid
     plane[taken] = plane[tuple(nearest)][taken]
@@ -56,3 +58,10 @@ def _refine_plane(
         if value != SACRUM:
             marrow = ndimage.binary_fill_holes(plane == value) & ~np.isin(plane, BONES)
             plane[marrow] = value
+
+
+def _edge_hu(hu: NDArray[np.float32], spacing_mm_yx: tuple[float, float]) -> NDArray[np.float32]:
+    """Half way from soft tissue to the brightest place within `REACH_MM`, noise smoothed."""
+    reach = [2 * round(REACH_MM / mm) + 1 for mm in spacing_mm_yx]
+    peak = ndimage.maximum_filter(ndimage.uniform_filter(hu, 3), reach)
+    return np.asarray(np.clip((SOFT_HU + peak) / 2, LEAST_EDGE_HU, HIGHEST_EDGE_HU), dtype=np.float32)
