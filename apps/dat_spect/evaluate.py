@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from apps.dat_spect.cases import TruthCase, find_cases, read_case
 from apps.dat_spect.labels import Feature, Side
@@ -118,7 +118,11 @@ def area_under_curve(truth: str, score: str) -> Callable[[Columns], float]:
         true = rows[truth][known]
         if not len(true) or true.min() == true.max():
             return MISSING
-        return float(roc_auc_score(true, rows[score][known]))
+        # By ranks (Mann-Whitney): the same value, a hundred times faster in a bootstrap.
+        positive = true > 0
+        ranks = rankdata(rows[score][known])[positive]
+        n = len(ranks)
+        return float((ranks.sum() - n * (n + 1) / 2) / (n * (len(true) - n)))
 
     return statistic
 

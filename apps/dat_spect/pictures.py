@@ -19,6 +19,7 @@ from apps.dat_spect.labels import LABELS, Feature, Side
 from apps.dat_spect.quantify import SLAB_PIXEL_MM
 from operators.encode.messages import Picture
 from operators.encode.pictures import (
+    BACKGROUND,
     FAINT,
     PALE,
     CanonicalVolume,
@@ -45,6 +46,8 @@ LEAST_SCALE = 4.0
 """Top of the binding ratio's colours: a scan without uptake must not be blown up to look like one."""
 AGES_YEARS = (30.0, 90.0)
 BAR_COLOURS = {"sure": "#ff8a80", "unsure": "#ffd27f", "not": "#7ee081"}
+LONG_BAR = 0.75
+"""A longer bar has its number inside."""
 FEATURE_NAMES = {
     Feature.LOW_UPTAKE: "F1  low uptake",
     Feature.ASYMMETRY: "F2  asymmetric",
@@ -71,12 +74,14 @@ def key_images(findings: Findings, statement: str) -> tuple[Picture, ...]:
 
 def _summary(findings: Findings, statement: str) -> NDArray[np.uint8]:
     figure = new_figure(12.4, 4.5)
+    # Columns without a picture leave room for the numbers and names left of the next one.
     grid = figure.add_gridspec(
-        1, 4, width_ratios=[1.55, 0.05, 1.0, 1.25], left=0.02, right=0.985, top=0.87, bottom=0.2, wspace=0.28
-    )
+        1, 6, width_ratios=[1.75, 0.05, 0.6, 1.0, 0.1, 1.25], left=0.02, right=0.985, top=0.87, bottom=0.2,
+        wspace=0.06,
+    )  # fmt: skip
     _draw_slab(figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1]), findings)
-    _draw_features(figure.add_subplot(grid[0, 2]), findings)
-    _draw_ages(figure.add_subplot(grid[0, 3]), findings)
+    _draw_features(figure.add_subplot(grid[0, 3]), findings)
+    _draw_ages(figure.add_subplot(grid[0, 5]), findings)
     entries = [(0.07, "caudate"), (0.15, "putamen")]
     legend = [(across, name, COLOURS[name]) for across, name in entries]
     _legend(figure, [*legend, (0.28, "volume of Bolt's ratio", VOI_COLOUR)], 0.62)
@@ -115,9 +120,10 @@ def _draw_features(axes: Axes, findings: Findings) -> None:
     for place, (_, value) in enumerate(rows):
         shade = "sure" if value >= ABNORMAL_FROM else "unsure" if value >= NORMAL_BELOW else "not"
         axes.barh(place, value, height=0.55, color=BAR_COLOURS[shade])
+        is_long = value > LONG_BAR
         axes.text(
-            min(value + 0.03, 0.8), place, f"{value:.2f}", color=PALE, fontsize=10, va="center",
-            fontweight="bold",
+            value - 0.03 if is_long else value + 0.03, place, f"{value:.2f}", fontsize=10, fontweight="bold",
+            color=BACKGROUND if is_long else PALE, va="center", ha="right" if is_long else "left",
         )  # fmt: skip
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=PALE, fontsize=9.5)
     axes.set_xlim(0, 1)
