@@ -27,6 +27,12 @@ ROUNDING_MM = 0.11
 """As far a slice may always lie from its place: scanners round all positions to 0.1 mm."""
 TILT_TOLERANCE = 0.01
 """Largest sine of the angle between the stack and the slices' normal."""
+PADDING_HU = -2000.0
+"""What pixels outside of the reconstructed circle become."""
+BODY_HU = (-950.0, 3000.0)
+"""A padding value among these is not believed: real pixels have it, too."""
+MOST_VOXELS = 250_000_000
+"""600 slices of 645 x 645 pixels; as numbers they take 1 GB, and the analysis a few times that."""
 NEEDED = (
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
     "RescaleSlope", "RescaleIntercept", "FrameOfReferenceUID",
@@ -52,8 +58,9 @@ def read_ct_volume(files: Sequence[Path]) -> CtVolume:
     """The volume of a CT series.
 
     Raises:
-        Refused: A slice cannot be read or decoded, an attribute is missing, or the slices
-            are not an evenly spaced, upright stack of one orientation and matrix.
+        Refused: A slice cannot be read or decoded, an attribute is missing, pixel values are no
+            Hounsfield units, there are more voxels than fit into memory, or the slices are not an
+            evenly spaced, upright stack of one orientation and matrix.
     """
     slices = [(_header(path), path) for path in files]
     if len(slices) < 2:
@@ -62,6 +69,13 @@ def read_ct_volume(files: Sequence[Path]) -> CtVolume:
         )
     _check_same([header for header, _ in slices])
     first = slices[0][0]
+    voxels = len(slices) * int(first.Rows) * int(first.Columns)
+    if voxels > MOST_VOXELS:
+        raise Refused(
+            f"Rows: {len(slices)} slices of {first.Rows} x {first.Columns} are {voxels / 1e6:.0f} million "
+            f"voxels, at most {MOST_VOXELS / 1e6:.0f} million can be analysed; take a thicker reconstruction",
+            attribute="Rows",
+        )
     row, column = np.split(np.asarray(first.ImageOrientationPatient, dtype=float), 2)
     normal = np.cross(row, column)
     slices.sort(key=lambda one: float(np.dot(normal, _position(one[0]))))
@@ -88,6 +102,9 @@ def _header(path: Path) -> Dataset:
     for keyword in NEEDED:
         if header.get(keyword) in (None, ""):
             raise Refused(f"{keyword} is missing in a slice", attribute=keyword)
+    unit = str(header.get("RescaleType") or "HU").strip()
+    if unit.upper() != "HU":
+        raise Refused(f"RescaleType: pixel values are {unit}, not Hounsfield units", attribute="RescaleType")
     return header
 
 
@@ -147,7 +164,13 @@ def _hounsfield(header: Dataset, path: Path) -> NDArray[np.float32]:
             attribute="PixelData",
         )
     slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
-    return np.asarray(stored.astype(np.float32) * slope + intercept, dtype=np.float32)
+    hu = np.asarray(stored.astype(np.float32) * slope + intercept, dtype=np.float32)
+    padding = header.get("PixelPaddingValue")
+    if isinstance(padding, int):
+        value = np.array(padding).astype(stored.dtype)  # some write it with the other sign
+        if not BODY_HU[0] < float(value) * slope + intercept < BODY_HU[1]:
+            hu[stored == value] = PADDING_HU
+    return hu
 
 
 def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -139,3 +139,48 @@ def test_a_real_ct_is_read(shared_data):
     assert volume.geometry.shape_zyx == (53, 155, 159)
     assert volume.geometry.spacing_mm_zyx[0] == pytest.approx(3.27)
     assert volume.hu_zyx.max() > 700
+
+
+@pytest.mark.parametrize("unit", ["MGML", "Z_EFF", "EDW", "HU_MOD", "US"])
+def test_pixel_values_that_are_no_hounsfield_units_are_refused(files, unit):
+    _change(files[3], RescaleType=unit)
+    with pytest.raises(Refused, match=f"pixel values are {unit}") as refused:
+        read_ct_volume(files)
+    assert refused.value.attribute == "RescaleType"
+
+
+def test_a_rescale_without_its_type_is_of_hounsfield_units(files, hu_zyx):
+    for path in files:
+        _change(path, RescaleType="")
+    assert np.array_equal(read_ct_volume(files).hu_zyx, hu_zyx)
+
+
+@pytest.mark.parametrize("hu", [3050, -1020])
+def test_padding_is_no_metal_whatever_its_value(files, hu_zyx, hu):
+    for path in files:
+        dataset = dcmread(path)
+        pixels = dataset.pixel_array.copy()
+        stored = int((hu - dataset.RescaleIntercept) / dataset.RescaleSlope)
+        pixels[:3] = stored
+        dataset.PixelData = pixels.tobytes()
+        dataset.add_new("PixelPaddingValue", "US" if dataset.PixelRepresentation == 0 else "SS", stored)
+        dataset.save_as(path)
+    found = read_ct_volume(files).hu_zyx
+    assert (found[:, :3] == -2000).all()
+    assert np.array_equal(found[:, 3:], hu_zyx[:, 3:])
+
+
+def test_a_padding_value_that_tissue_has_too_is_not_believed(files, hu_zyx):
+    for path in files:
+        dataset = dcmread(path)
+        stored = int((40 - dataset.RescaleIntercept) / dataset.RescaleSlope)
+        dataset.add_new("PixelPaddingValue", "US" if dataset.PixelRepresentation == 0 else "SS", stored)
+        dataset.save_as(path)
+    assert np.array_equal(read_ct_volume(files).hu_zyx, hu_zyx)
+
+
+def test_more_voxels_than_fit_into_memory_are_refused_before_they_are_read(files, monkeypatch):
+    monkeypatch.setattr("operators.read.ct.MOST_VOXELS", 12 * 20 * 24 - 1)
+    with pytest.raises(Refused, match="12 slices of 20 x 24") as refused:
+        read_ct_volume(files)
+    assert refused.value.attribute == "Rows"
