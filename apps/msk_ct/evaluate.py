@@ -47,18 +47,24 @@ LEAST_FOR_CORRELATION = 6
 def evaluate(data: Path, *, bundle: Path, device: str = "auto", profile: str = "auto") -> Evaluation:
     """The metrics of the outside interface over the cases of a folder.
 
-    Every segment of which at least `LEAST_ML` is in the field of view counts once. ``dice_mean``
-    and ``asd_mean_mm`` are means over segments; ``volume_bias_percent`` and ``hu_bias`` are means of
-    signed errors; ``uncertainty_r`` is the mean over structures of the absolute Pearson correlation
-    between PSV and Dice; ``failure_auroc`` tells segments with Dice below the bundle's failure
-    threshold from the others by their PSV over the limit of their structure. A segment that is
-    not found, and all of a refused case, count with Dice 0.
+    Every segment of which at least `LEAST_ML` is in the field of view counts once, and so does one of
+    which as much was found and nothing is there. ``dice_mean`` and ``asd_mean_mm`` are means over
+    segments; ``volume_bias_percent`` and ``hu_bias`` are means of signed errors; ``uncertainty_r`` is
+    the mean over structures of the absolute Pearson correlation between PSV and Dice;
+    ``failure_auroc`` tells segments with Dice below the bundle's failure threshold from the others by
+    their PSV over the limit of their structure. A segment that is not found, one that is not there,
+    and all of a refused case count with Dice 0. For ``failure_auroc`` a segment that is not found
+    has the lowest uncertainty, because nothing marks it; refused cases are left out of it, because
+    the refusal does. Surface distance and attenuation know only segments that are there and found.
 
     Raises:
         FileNotFoundError: The folder holds no case.
         BrokenBundle: The bundle cannot be used.
+        ValueError: The bundle has no limits of uncertainty.
     """
     settings = inference_settings(bundle)
+    if "confidence" not in settings:
+        raise ValueError(f"{bundle} has no limits of uncertainty: no patient was held out of its training")
     rows: list[dict[str, float]] = []
     patients: list[str] = []
     notes: list[str] = []
@@ -82,6 +88,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto", profile: str = "
         "uncertainty_r": mean_correlation,
         "failure_auroc": failure_auroc(limit),
     }
+    notes += describe_counts(columns)
     notes += describe_failures(columns, limit)
     notes += [f"{grade}: Dice {np.mean(values):.3f}" for grade, values in sorted(graded.items())]
     notes += describe_structures(columns)
@@ -103,13 +110,13 @@ def measure_case(
         found = segment(volume, bundle=bundle, device=device, profile=profile)
     except Refused as refused:
         notes.append(f"{case.name} was refused: {refused.reason}")
-        return [_missed(number) for number in counted(truth, volume.geometry.voxel_volume_ml)]
+        return [_missed(number, MISSING) for number in counted(truth, volume.geometry.voxel_volume_ml)]
     scores = relative_variance(found.psv, inference_settings(bundle))
     rows = []
     for number in counted(truth, volume.geometry.voxel_volume_ml):
         if number not in found.psv or not (found.segments_zyx == number).any():
             notes.append(f"{case.name}: {SEGMENTS[number - 1].name} was not found")
-            rows.append(_missed(number))
+            rows.append(_missed(number, 0.0))
             continue
         row = compare(
             truth == number, found.segments_zyx == number, volume.hu_zyx, volume.geometry.spacing_mm_zyx
@@ -123,6 +130,16 @@ def measure_case(
                 "relative_variance": scores.get(number, MISSING),
             }
         )
+    for number in invented(truth, found.segments_zyx, volume.geometry.voxel_volume_ml):
+        notes.append(f"{case.name}: {SEGMENTS[number - 1].name} was found and is not there")
+        rows.append(
+            _missed(number, scores.get(number, MISSING))
+            | {
+                "volume_percent": MISSING,
+                "psv": found.psv.get(number, MISSING),
+                "predictive_dice": found.predictive_dice.get(number, MISSING),
+            }
+        )
     return rows
 
 
@@ -130,6 +147,17 @@ def counted(truth_zyx: NDArray[np.uint8], voxel_ml: float) -> list[int]:
     """Numbers of the segments of which enough is in the field of view."""
     sizes = np.bincount(truth_zyx.ravel(), minlength=len(SEGMENTS) + 1) * voxel_ml
     return [number for number in range(1, len(SEGMENTS) + 1) if sizes[number] >= LEAST_ML]
+
+
+def invented(truth_zyx: NDArray[np.uint8], found_zyx: NDArray[np.uint8], voxel_ml: float) -> list[int]:
+    """Numbers of the segments of which `LEAST_ML` was found and nothing is in the field of view.
+
+    >>> truth, found = np.array([[[1, 1, 3, 0]]]), np.array([[[1, 2, 3, 4]]])
+    >>> invented(truth, found, 3.0), invented(truth, found, 2.9)
+    ([2, 4], [])
+    """
+    there = set(np.unique(truth_zyx).tolist())
+    return [number for number in counted(found_zyx, voxel_ml) if number not in there]
 
 
 def compare(
@@ -150,9 +178,13 @@ def compare(
     }
 
 
-def _missed(number: int) -> dict[str, float]:
-    row = dict.fromkeys(COLUMNS, MISSING)
-    return row | {"structure": float(SEGMENTS[number - 1].class_value), "dice": 0.0, "volume_percent": -100.0}
+def _missed(number: int, relative: float) -> dict[str, float]:
+    return dict.fromkeys(COLUMNS, MISSING) | {
+        "structure": float(SEGMENTS[number - 1].class_value),
+        "dice": 0.0,
+        "volume_percent": -100.0,
+        "relative_variance": relative,
+    }
 
 
 def correlations(columns: Columns) -> dict[int, float]:
@@ -188,6 +220,25 @@ def failure_auroc(limit: float) -> Callable[[Columns], float]:
         return float(roc_auc_score(failed, columns["relative_variance"][known]))
 
     return statistic
+
+
+def describe_counts(columns: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """What the numbers are means of, and the sign of the correlations."""
+    found = list(correlations(columns).values())
+    distances, attenuations, known = (
+        int(np.isfinite(columns[name]).sum()) for name in ("asd_mm", "hu", "relative_variance")
+    )
+    told = (
+        f"mean {np.mean(found):+.2f}, below 0 for {sum(r < 0 for r in found)} of {len(found)} structures"
+        if found
+        else "not known"
+    )
+    return [
+        f"{len(columns['dice'])} segments; surface distance of {distances} of them, attenuation of "
+        f"{attenuations}, in failure_auroc {known}",
+        "uncertainty_r takes the absolute values of the correlations; with their signs (below 0: uncertain "
+        f"where Dice is low) {told}; {len(STRUCTURES) - len(found)} structures have too few values",
+    ]
 
 
 def describe_failures(columns: Mapping[str, NDArray[np.float64]], limit: float) -> list[str]:
