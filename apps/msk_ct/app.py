@@ -68,6 +68,7 @@ def measure_study(job: AnalysisJob, volume: CtVolume, segmentation: Segmentation
         psv=segmentation.psv,
         predictive_dice=segmentation.predictive_dice,
         unreliable=segmentation.low_confidence | (metal.affected if metal else frozenset()),
+        unknown=segmentation.unknown_confidence,
         density_line=density_line(job),
     )
     warnings = [*job.warnings, *segmentation.warnings, *warnings_of(measurements, metal)]

@@ -67,6 +67,9 @@ def warnings_of(measurements: Measurements, metal: Metal | None = None) -> tuple
     doubtful = [title_of(one.segment).lower() for one in found if one.is_unreliable]
     if doubtful:
         warnings.append(f"Low expected accuracy, check the outlines: {_listed(doubtful)}.")
+    unknown = sum(one.is_unreliable is None for one in found)
+    if unknown:
+        warnings.append(f"The expected accuracy of {unknown} structures is not known for this model.")
     if not measurements.density_line.is_calibrated and any(one.density_mg_cm3 is not None for one in found):
         warnings.append("Bone density is not calibrated: 0.8 mg/cm3 for each HU is assumed.")
     return tuple(warnings)

@@ -38,7 +38,7 @@ class StructureMeasures:
         psv: Predictive structure-wise variance; None when the model gives none.
         predictive_dice: Agreement of the passes; None when the model gives none.
         is_truncated: It reaches the edge of the scan.
-        is_unreliable: Low expected accuracy.
+        is_unreliable: Low expected accuracy; None when it is not known for this model.
     """
 
     segment: Segment
@@ -51,11 +51,11 @@ class StructureMeasures:
     psv: float | None
     predictive_dice: float | None
     is_truncated: bool
-    is_unreliable: bool
+    is_unreliable: bool | None
 
     @property
     def is_comparable(self) -> bool:
-        """True when its numbers are those of the whole structure and worth something."""
+        """True when its numbers are those of the whole structure and, as far as known, worth something."""
         return not self.is_truncated and not self.is_unreliable
 
 
@@ -103,6 +103,7 @@ def quantify(
     psv: Mapping[int, float],
     predictive_dice: Mapping[int, float],
     unreliable: frozenset[int] = frozenset(),
+    unknown: frozenset[int] = frozenset(),
     density_line: DensityLine | None = None,
 ) -> Measurements:
     """Every number of one CT.
@@ -114,6 +115,7 @@ def quantify(
         psv: By segment number.
         predictive_dice: By segment number.
         unreliable: Segment numbers of low expected accuracy.
+        unknown: Segment numbers of which the expected accuracy is not known.
         density_line: The site's, or None for the uncalibrated one.
     """
     line = density_line or DensityLine()
@@ -128,7 +130,11 @@ def quantify(
             psv=psv.get(segment.number),
             predictive_dice=predictive_dice.get(segment.number),
             is_truncated=segment.number in truncated,
-            is_unreliable=segment.number in unreliable,
+            is_unreliable=True
+            if segment.number in unreliable
+            else None
+            if segment.number in unknown
+            else False,
         )
         for segment in SEGMENTS
         if sums[0, segment.number] >= FEWEST_VOXELS
@@ -185,7 +191,7 @@ def _measures(
     psv: float | None,
     predictive_dice: float | None,
     is_truncated: bool,
-    is_unreliable: bool,
+    is_unreliable: bool | None,
 ) -> StructureMeasures:
     count, total, squares, fat, lean = (float(value) for value in sums)
     mean = total / count

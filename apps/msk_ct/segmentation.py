@@ -23,6 +23,7 @@ class Segmentation:
             the averaged probabilities, on the model's grid, 0..1.
         low_confidence: Numbers of segments whose PSV is above what held-out patients of the training
             have where they are well outlined: low accuracy is to be expected.
+        unknown_confidence: Numbers of segments of which that is not known for this model.
         passes: Stochastic passes.
         profile: ``cpu`` or ``gpu``.
         warnings: Sentences that a reader of the results must see.
@@ -36,3 +37,4 @@ class Segmentation:
     passes: int
     profile: str
     warnings: tuple[str, ...] = ()
+    unknown_confidence: frozenset[int] = frozenset()

@@ -10,6 +10,8 @@ from operators.geometry import VolumeGeometry
 
 LEAST_CONTACT_MM2 = 15.0
 """A structure that touches the edge with less than this has a few stray voxels there."""
+EDGE_MM = 2.4
+"""What ends as near to the edge of the volume is taken to reach it: outlines are no sharper."""
 PADDING_HU = -1000.0
 """What lies outside the reconstructed circle is written with a value at or below this."""
 
@@ -25,11 +27,13 @@ def cut_off_labels(
         geometry: The grid.
     """
     slice_mm, row_mm, column_mm = geometry.spacing_mm_zyx
-    contact_mm2 = np.zeros(int(labels_zyx.max()) + 1)
+    count = int(labels_zyx.max()) + 1
+    contact_mm2 = np.zeros(count)
     for axis, voxel_mm2 in enumerate((row_mm * column_mm, slice_mm * column_mm, slice_mm * row_mm)):
-        for end in (0, -1):
-            face = np.take(labels_zyx, end, axis=axis)
-            contact_mm2 += np.bincount(face.ravel(), minlength=len(contact_mm2)) * voxel_mm2
+        depth = max(1, round(EDGE_MM / geometry.spacing_mm_zyx[axis]))
+        for ends in (range(depth), range(-depth, 0)):
+            faces = [np.take(labels_zyx, end, axis=axis).ravel() for end in ends]
+            contact_mm2 += np.max([np.bincount(f, minlength=count) for f in faces], axis=0) * voxel_mm2
     for labels_yx, hu_yx in zip(labels_zyx, hu_zyx, strict=True):
         outside = outside_circle(hu_yx)
         if outside is not None and labels_yx.any():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from apps.msk_ct.codes import CODES, JAPANESE
+from apps.msk_ct.findings import warnings_of
 from apps.msk_ct.metal import judge_metal
 from apps.msk_ct.quantify import compare_sides, quantify
 from apps.msk_ct.structures import SEGMENTS, STRUCTURES, Side, segment_number
@@ -218,3 +219,29 @@ def test_every_structure_has_a_code_of_its_own_and_a_japanese_name():
             "SCT" if structure.is_bone else given.primary.scheme_designator
         )
         assert (given.primary.scheme_designator == "99DAIN") == bool(given.parts)
+
+
+def test_metal_away_from_all_structures_takes_nothing_away(hips):
+    """Rivets of trousers, a ring: on both sides, and no reason to refuse."""
+    segments, geometry = hips
+    away = np.zeros((70, *segments.shape[1:]), dtype=segments.dtype)
+    away[: len(segments)] = segments
+    assert judge_metal((bright(65, 15, 40), bright(65, 15, 8)), away, geometry) is None
+
+
+def test_what_the_model_has_no_limit_for_is_neither_doubtful_nor_trusted(scene):
+    found = measured(*scene, unknown=frozenset({LEFT}))
+    assert found.structures[LEFT].is_unreliable is None
+    assert found.structures[RIGHT].is_unreliable is False
+    assert "gluteus_medius" in found.differences
+    assert "The expected accuracy of 1 structures is not known for this model." in warnings_of(found)
+    both = measured(*scene, unknown=frozenset({LEFT}), unreliable=frozenset({LEFT}))
+    assert both.structures[LEFT].is_unreliable is True
+
+
+def test_a_structure_within_a_pixel_of_the_model_from_the_edge_is_cut_off():
+    grid = VolumeGeometry((20, 60, 60), (2.0, 0.6, 0.6), (0.0, 0.0, 0.0), GRID.direction_lps_zyx)
+    segments = np.zeros(grid.shape_zyx, dtype=np.uint8)
+    segments[5:15, 20:40, 3:20] = RIGHT
+    segments[5:15, 20:40, 30:50] = LEFT
+    assert cut_off_labels(segments, np.zeros(grid.shape_zyx), grid) == {RIGHT}
