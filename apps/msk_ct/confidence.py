@@ -33,12 +33,30 @@ def low_confidence(psv: Mapping[int, float], settings: Mapping[str, Any]) -> fro
     return frozenset(n for n, value in relative_variance(psv, settings).items() if value > 1)
 
 
+def unknown_confidence(psv: Mapping[int, float], settings: Mapping[str, Any]) -> frozenset[int]:
+    """Numbers of the segments for whose structure the bundle has no limit."""
+    return frozenset(psv) - frozenset(relative_variance(psv, settings))
+
+
+def describe_profile(profile: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """A warning where the limits were measured with another profile than a CT was analysed with."""
+    measured = settings.get("confidence", {}).get("profile", profile)
+    if measured == profile:
+        return ()
+    return (
+        f"The limits of low expected accuracy were measured with the profile {measured} of the model, this "
+        f"CT was analysed with the profile {profile}: what is marked, and what is not, is less certain.",
+    )
+
+
 def failed_below(settings: Mapping[str, Any]) -> float:
     """The Dice below which a segment counts as failed, from the bundle's inference.json."""
     return float(settings.get("confidence", {}).get("failed_below_dice", DEFAULT_FAILED_BELOW))
 
 
-def calibrate(structures: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+def calibrate(
+    structures: Mapping[str, Sequence[tuple[float, float]]], *, passes: int, profile: str
+) -> dict[str, Any]:
     """``confidence`` of inference.json from held-out patients.
 
     A segment has failed when its Dice is more than `FAILED_BELOW_SD` standard deviations below the
@@ -48,6 +66,8 @@ def calibrate(structures: Mapping[str, Sequence[tuple[float, float]]]) -> dict[s
 
     Args:
         structures: By name, (PSV, Dice) of each segment of the held-out patients.
+        passes: Stochastic passes of these numbers.
+        profile: Of these numbers.
     """
     medians = {
         name: float(np.median([psv for psv, _ in pairs])) for name, pairs in structures.items() if len(pairs)
@@ -68,5 +88,7 @@ def calibrate(structures: Mapping[str, Sequence[tuple[float, float]]]) -> dict[s
         "factor": round(factor, 4),
         "held_out_segments": len(dice),
         "held_out_failed": int(failed.sum()),
+        "passes": passes,
+        "profile": profile,
         "psv_limits": {name: round(median * factor, 8) for name, median in medians.items()},
     }

@@ -36,8 +36,11 @@ SMALLEST_PART = 0.03
 MARGIN_PIXELS = 3
 MULTIPLE = 16
 """The network halves its input four times."""
-LARGEST_OBLIQUITY = 0.35
-"""Sine of the largest angle between an axis of the volume and one of the patient."""
+LARGEST_OBLIQUITY = 0.25
+"""Sine of the largest angle between an axis of the volume and one of the patient: 14 degrees.
+
+The plane between the sides is looked for up to there.
+"""
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ MAP_PIXEL_MM = 1.7
 SHOWN_MUSCLES = ("gluteus_medius", "gluteus_maximus", "iliacus")
 """Named in the summary, if they are whole: those that the hip's diseases are judged by."""
 METHOD = (
-    "Method: a 2-D U-Net with Monte Carlo dropout labels axial slices; its probabilities are averaged over "
-    "the passes, and their variance is the uncertainty. Fat fraction: (58 - HU) / 158 of each voxel, 0 to 1. "
+    "Method: a 2-D U-Net with Monte Carlo dropout labels axial slices, in every second pass their mirror "
+    "images; its probabilities are averaged over the passes, and their variance is the uncertainty. "
+    "Fat fraction: (58 - HU) / 158 of each voxel, 0 to 1; noise below 58 HU counts as fat, so that thin "
+    "slices and sharp kernels raise it. "
     "Lean mass: volume x 1.06 g/mL x a share from 0 at -30 HU to 1 at +30 HU. Sides are compared as Iwasa "
     "does, but relative to the larger and to the denser side, because which side is affected is not known: "
     "deficit of volume = (larger - smaller) / larger; deficit of HU = denser - less dense mean. "
@@ -132,12 +134,17 @@ def _group(one: StructureMeasures, measurements: Measurements) -> Group:
         laterality=msk.LATERALITY[segment.side],
         segment=SegmentReference(label=segment.number),
         numbers=_numbers(one, measurements),
-        qualities=(
-            Quality(name=msk.TRUNCATED, value=msk.PRESENT if one.is_truncated else msk.ABSENT),
-            Quality(name=msk.LOW_ACCURACY, value=msk.PRESENT if one.is_unreliable else msk.ABSENT),
-        ),
+        qualities=_qualities(one),
         comments=(f"Not compared with the other side: {reason}.",) if reason else (),
     )
+
+
+def _qualities(one: StructureMeasures) -> tuple[Quality, ...]:
+    """The flags; one that is not known is neither present nor absent."""
+    truncated = Quality(name=msk.TRUNCATED, value=msk.PRESENT if one.is_truncated else msk.ABSENT)
+    if one.is_unreliable is None:
+        return (truncated,)
+    return truncated, Quality(name=msk.LOW_ACCURACY, value=msk.PRESENT if one.is_unreliable else msk.ABSENT)
 
 
 def _numbers(one: StructureMeasures, measurements: Measurements) -> tuple[Number, ...]:
@@ -188,7 +195,7 @@ def _fat_or_density(one: StructureMeasures) -> str:
 
 def _predictive_dice(one: StructureMeasures) -> str:
     told = "–" if one.predictive_dice is None else f"{one.predictive_dice:.2f}"
-    return f"{told} !" if one.is_unreliable else told
+    return f"{told} ?" if one.is_unreliable is None else f"{told} !" if one.is_unreliable else told
 
 
 Show = Callable[[StructureMeasures], str]
@@ -236,11 +243,15 @@ def _structure_table(measurements: Measurements) -> PageTable:
             (f"{structure.title} {msk.JAPANESE[structure.name]}", *cells, _compared(structure, measurements))
         )
     return PageTable(
-        title="Structures (R right, L left; * cut off by the edge of the scan; ! low expected accuracy)",
+        title="Structures (R right, L left; * cut off by the edge of the scan; ! low expected accuracy, "
+        "? not known)",
         header=header,
         rows=tuple(rows),
         is_wide=True,
     )
+
+
+_ACCURACY = {True: "low accuracy", None: "accuracy not known", False: ""}
 
 
 def _detail_table(measurements: Measurements) -> PageTable:
@@ -258,7 +269,7 @@ def _detail_table(measurements: Measurements) -> PageTable:
             _cell(one.density_mg_cm3, 0),
             _cell(None if one.psv is None else 1000 * one.psv, 2),
             _cell(one.predictive_dice, 3),
-            ", ".join([*(["cut off"] * one.is_truncated), *(["low accuracy"] * one.is_unreliable)]),
+            ", ".join(filter(None, ("cut off" * one.is_truncated, _ACCURACY[one.is_unreliable]))),
         )
         for one in found
     ]
@@ -299,7 +310,7 @@ def summary_of(findings: Findings) -> str:
     found = measurements.structures
     parts = [f"{len(found)} of {len(SEGMENTS)} structures found"]
     truncated = sum(one.is_truncated for one in found.values())
-    doubtful = sum(one.is_unreliable for one in found.values())
+    doubtful = sum(one.is_unreliable is True for one in found.values())
     parts += [f"{truncated} cut off by the edge of the scan"] if truncated else []
     parts += [f"{doubtful} of low expected accuracy"] if doubtful else []
     for name in SHOWN_MUSCLES:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from apps.msk_ct.confidence import low_confidence
+from apps.msk_ct.confidence import describe_profile, low_confidence, unknown_confidence
 from apps.msk_ct.gate import check_is_hip_or_thigh
 from apps.msk_ct.prepare import SLICE_MM, Prepared, network_input, prepare
 from apps.msk_ct.refine import refine_bones
@@ -94,6 +94,12 @@ def segment(
     count = chosen.passes if passes is None else passes
     if count < LEAST_PASSES:
         raise ValueError(f"{count} passes are too few to have a spread")
+    settings = inference_settings(bundle)
+    warnings = describe_profile(name, settings)
+    if name == "gpu" and where.type == "cpu":
+        warnings += (
+            "The profile gpu was computed without a GPU: the profile cpu takes a sixth of the time.",
+        )
     network = load_network(bundle, "structures", where)
     if not isinstance(network, BayesianUNet):
         raise TypeError("the network of msk_ct is a BayesianUNet")
@@ -120,9 +126,11 @@ def segment(
         uncertainty_zyx=uncertainty_zyx,
         psv=psv,
         predictive_dice=agreed,
-        low_confidence=low_confidence(psv, inference_settings(bundle)),
+        low_confidence=low_confidence(psv, settings),
+        unknown_confidence=unknown_confidence(psv, settings),
         passes=count,
         profile=name,
+        warnings=warnings,
     )
 
 
@@ -130,12 +138,12 @@ def _by_side(found: Passes, prepared: Prepared) -> tuple[NDArray[np.bool_], NDAr
     """Where the left is and the segments on the model's grid; islands lose their probability.
 
     Raises:
-        Refused: Neither hip nor thigh is seen.
+        Refused: Neither hip nor thigh is seen, or the sides cannot be told apart.
     """
     classes = found.mean_zcyx.argmax(axis=1).astype(np.uint8)
     likely = found.mean_zcyx.max(axis=1).astype(np.float32)
     check_is_hip_or_thigh(classes, likely, prepared)
-    left = is_left(classes, prepared.axes)
+    left = is_left(classes, prepared.axes, prepared.body_zyx)
     segments = segments_of(classes, left)
     least = max(1, round(ISLAND_ML / prepared.voxel_ml))
     islands = islands_of(segments, least)
@@ -221,8 +229,16 @@ def upsampled(
 
 
 def _covered(source: Axis, model: Axis) -> slice:
-    """Indices of the source within half a voxel of the model's grid."""
+    """Indices of the source within a voxel of the model's grid.
+
+    That grid may end up to half a voxel inside of the source's edge, and a structure cut off there must
+    reach it.
+
+    >>> fine = Axis(512, 0.7)
+    >>> _covered(fine, fine.centred(2.4))
+    slice(0, 512, None)
+    """
     places = source.places_mm
-    half = model.spacing_mm / 2
-    inside = np.flatnonzero((places >= model.first_mm - half) & (places <= model.places_mm[-1] + half))
+    reach = model.spacing_mm
+    inside = np.flatnonzero((places >= model.first_mm - reach) & (places <= model.places_mm[-1] + reach))
     return slice(int(inside[0]), int(inside[-1]) + 1)

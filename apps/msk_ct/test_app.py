@@ -90,6 +90,7 @@ def bundle(tmp_path_factory) -> Path:
 
 
 DOUBTFUL = segment_number("piriformis", Side.LEFT)
+NOT_KNOWN = segment_number("sacrum")
 
 
 def stand_in(segments_zyx: np.ndarray) -> Segmentation:
@@ -103,6 +104,7 @@ def stand_in(segments_zyx: np.ndarray) -> Segmentation:
         psv={n: 0.001 * n for n in numbers},
         predictive_dice={n: 1 - 0.002 * n for n in numbers},
         low_confidence=frozenset({DOUBTFUL}),
+        unknown_confidence=frozenset({NOT_KNOWN}),
         passes=10,
         profile="cpu",
         warnings=("The model has something to say.",),
@@ -189,6 +191,7 @@ def measurements(volume, case):
         psv=found.psv,
         predictive_dice=found.predictive_dice,
         unreliable=found.low_confidence,
+        unknown=found.unknown_confidence,
     )
 
 
@@ -328,7 +331,8 @@ def test_the_report_has_a_group_for_each_structure_with_the_numbers_that_were_me
                 code,
             )
         assert _codes(group, "TRUNCATED") == ["52101004" if one.is_truncated else "272519000"]
-        assert _codes(group, "LOW_ACCURACY") == ["52101004" if one.is_unreliable else "272519000"]
+        expected = {True: ["52101004"], False: ["272519000"], None: []}
+        assert _codes(group, "LOW_ACCURACY") == expected[one.is_unreliable]
         segments = [i.ReferencedSOPSequence[0] for i in group.ContentSequence if i.ValueType == "IMAGE"]
         assert [int(s.ReferencedSegmentNumber) for s in segments if "ReferencedSegmentNumber" in s] == [
             one.segment.number

@@ -27,6 +27,7 @@ from apps.msk_ct.elsewhere import elsewhere_samples
 from apps.msk_ct.evaluate import measure_case
 from apps.msk_ct.prepare import CHANNELS, CONTEXT_MM, PIXEL_MM, SLICE_MM
 from apps.msk_ct.samples import Sample, read_samples, slice_weights
+from apps.msk_ct.segment import PROFILES
 from apps.msk_ct.structures import STRUCTURES
 from operators.bundle import build_network, inference_settings, load_metadata, save_weights
 from operators.infer.bayesian_unet import BayesianUNet
@@ -47,6 +48,8 @@ FIRST_RARITY = 0.6
 EVEN_AFTER = 0.5
 """Share of the steps after which all classes weigh the same."""
 MOST_RARE = 30.0
+CALIBRATED = "cpu"
+"""Profile that limits of uncertainty are measured with."""
 ELSEWHERE_SEEDS = range(24)
 ELSEWHERE_SHARE = 0.04
 """Of slices that are of another part of the body."""
@@ -104,7 +107,7 @@ def train(
         "steps": steps,
         "slices_a_step": SHARDS * SLICES_EACH,
         "patients": len(learning),
-        "held_out_patients": [samples[i].patient_id for i in held_out],
+        "held_out_patients": len(held_out),
     }
     configs = bundle / "configs"
     configs.mkdir(parents=True, exist_ok=True)
@@ -119,26 +122,33 @@ def calibrate_bundle(bundle: Path, folders: Sequence[Path]) -> None:
     """Writes into a bundle what its uncertainty means, from patients that it has not learned from.
 
     They are analysed on the CPU with its profile, as any study is there. Without patients nothing is
-    written, and no structure is flagged for low confidence.
+    written but a warning, and whether low accuracy is to be expected is not known of any structure.
 
     Args:
         bundle: Weights, inference.json and metadata.json as `train` has written them.
         folders: Case folders of held-out patients.
     """
     rows = []
-    for folder in track(folders, description="calibrating", console=Console(stderr=True)):
-        rows += measure_case(read_case(folder), bundle, "cpu", [], profile="cpu")
+    told = Console(stderr=True)
+    for folder in track(folders, description="calibrating", console=told):
+        rows += measure_case(read_case(folder), bundle, "cpu", [], profile=CALIBRATED)
     if not rows:
+        told.print(
+            "No patient was held out: what accuracy is to be expected of a structure is not known, and "
+            "results say so. About 10 patients are needed for it."
+        )
         return
     pairs: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         if np.isfinite(row["psv"]):
             name = STRUCTURES[int(row["structure"]) - 1].name
             pairs.setdefault(name, []).append((row["psv"], row["dice"]))
+    confidence = calibrate(pairs, passes=PROFILES[CALIBRATED].passes, profile=CALIBRATED)
     _write_json(
-        bundle / "configs" / "inference.json", inference_settings(bundle) | {"confidence": calibrate(pairs)}
+        bundle / "configs" / "inference.json", inference_settings(bundle) | {"confidence": confidence}
     )
     described = load_metadata(bundle)
+    described["training"]["held_out_patients"] = len(folders)  # never their IDs
     described["training"]["held_out_dice"] = round(float(np.mean([row["dice"] for row in rows])), 4)
     _write_json(bundle / "configs" / "metadata.json", described)
 

@@ -26,7 +26,8 @@ class Passes:
 
     Args:
         mean_zcyx: ``(z, classes, y, x)`` float16, 0..1, probabilities averaged over passes.
-        variance_zyx: ``(z, y, x)`` float32, variance of the probabilities over passes, averaged over classes.
+        variance_zyx: ``(z, y, x)`` float32, variance of the probabilities over passes, averaged over
+            classes; unbiased, so that its expectation does not depend on the number of passes.
         labels_tzyx: ``(passes, z, y, x)`` uint8, the most likely class of each pass.
     """
 
@@ -88,7 +89,7 @@ def run_passes(
                 best = found.argmax(dim=1)[:, :rows, :columns]
                 labels[number, part.start : part.stop] = best.to(torch.uint8).cpu().numpy()
             total /= passes
-            spread = (squares / passes - total**2).clamp(min=0).mean(dim=1)
+            spread = ((squares - passes * total**2) / max(passes - 1, 1)).clamp(min=0).mean(dim=1)
             mean[part.start : part.stop] = total[:, :, :rows, :columns].half().cpu().numpy()
             variance[part.start : part.stop] = spread[:, :rows, :columns].cpu().numpy()
         return part

@@ -24,7 +24,7 @@ from operators.bundle import inference_settings, load_network
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.infer.bayesian_unet import BayesianUNet
-from operators.infer.monte_carlo import run_passes
+from operators.infer.monte_carlo import draws_of, run_passes
 from operators.read.ct import CtVolume
 
 MODEL = Path(__file__).resolve().parents[2] / "apps" / "msk_ct" / "model"
@@ -88,6 +88,29 @@ def test_slabs_do_not_change_what_passes_find() -> None:
 
     for one, other in zip(run(5), run(2), strict=True):
         assert np.allclose(one, other, atol=2e-3)
+
+
+@pytest.mark.parametrize("passes", [2, 3, 10])
+def test_the_variance_is_that_of_the_passes_without_a_bias_by_their_number(passes: int) -> None:
+    network, image, cpu = small_network(), torch.rand(1, 2, 32, 48), torch.device("cpu")
+    found = run_passes(
+        network,
+        lambda _: image,
+        slices=1,
+        shape_yx=(32, 48),
+        passes=passes,
+        device=cpu,
+        slab=1,
+        done=lambda _: None,
+    )
+    each = []
+    with torch.inference_mode():
+        for number, keep in enumerate(draws_of(network, passes, cpu)):
+            mirror = number % 2 == 1
+            scores = network.decode(network.encode(image.flip(-1) if mirror else image), keep)
+            each.append(torch.softmax(scores.flip(-1) if mirror else scores, dim=1))
+    expected = torch.stack(each).var(dim=0, unbiased=True).mean(dim=1)
+    assert np.allclose(found.variance_zyx, expected.numpy(), atol=1e-6)
 
 
 def test_training_repeats_itself_bit_for_bit_and_calibrates_on_patients_held_out(tmp_path: Path) -> None:

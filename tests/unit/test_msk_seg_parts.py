@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from apps.msk_ct.confidence import calibrate, failed_below, low_confidence
+from apps.msk_ct.confidence import (
+    calibrate,
+    describe_profile,
+    failed_below,
+    low_confidence,
+    unknown_confidence,
+)
 from apps.msk_ct.prepare import context_slices, network_input, orientation_of, prepare
 from apps.msk_ct.refine import refine_bones
-from apps.msk_ct.segment import islands_of
+from apps.msk_ct.segment import _covered, islands_of
 from apps.msk_ct.sides import BONE_REACHES_OVER_MM, NUMBER, is_left
 from apps.msk_ct.uncertainty import predictive_dice, segments_of
 from operators.errors import Refused
@@ -104,6 +110,46 @@ def test_two_legs_are_parted_between_the_femora(shift: int, slope: float) -> Non
     classes, left = two_legs(shift, slope)
     found = is_left(classes, axes(classes.shape))
     assert np.array_equal(found[classes > 0], left[classes > 0])
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+@pytest.mark.parametrize("degrees", [-8.0, 8.0])
+def test_sides_are_told_in_slices_that_are_turned(axis: str, degrees: float) -> None:
+    """The legs stand still and the grid turns: of the plane between them slope or turn change."""
+    shape, turn = (60, 60, 120), np.deg2rad(degrees)
+    fixed = "xyz".index(axis)
+    one, other = (i for i in range(3) if i != fixed)
+    matrix = np.eye(3)
+    matrix[one, one] = matrix[other, other] = np.cos(turn)
+    matrix[one, other], matrix[other, one] = -np.sin(turn), np.sin(turn)
+    z, y, x = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, (4.0, 2.4, 2.4), strict=True))
+    grid = np.stack(np.broadcast_arrays(x[None, None], y[None, :, None], z[:, None, None]))
+    x_mm, y_mm, _ = np.einsum("ij,jzyx->izyx", matrix, grid)
+    from_shaft = np.hypot(np.abs(x_mm) - 60, y_mm)
+    classes = np.where(from_shaft < 13, FEMUR, np.where(from_shaft < 45, RIGHT_CLASS, 0)).astype(np.uint8)
+    found = is_left(classes, axes(shape))
+    assert np.array_equal(found[classes > 0], (x_mm > 0)[classes > 0])
+
+
+@pytest.mark.parametrize(("degrees", "is_taken"), [(8.0, True), (18.0, False)])
+@pytest.mark.parametrize("about", ["x", "y"])
+def test_slices_are_taken_as_far_turned_as_sides_are_told(about: str, degrees: float, is_taken: bool) -> None:
+    sine, cosine = float(np.sin(np.deg2rad(degrees))), float(np.cos(np.deg2rad(degrees)))
+    if about == "x":
+        directions = ((0.0, -sine, cosine), (0.0, cosine, sine), (1.0, 0.0, 0.0))
+    else:
+        directions = ((sine, 0.0, cosine), (0.0, 1.0, 0.0), (cosine, 0.0, -sine))
+    geometry = VolumeGeometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), directions)
+    if is_taken:
+        assert orientation_of(geometry).order == (0, 1, 2)
+    else:
+        with pytest.raises(Refused, match="oblique"):
+            orientation_of(geometry)
+
+
+@pytest.mark.parametrize("source", [Axis(512, 0.7), Axis(400, 0.9), Axis(300, 1.1)])
+def test_the_outermost_columns_of_the_ct_are_labelled(source: Axis) -> None:
+    assert _covered(source, source.centred(2.4)) == slice(0, source.count)
 
 
 @pytest.mark.parametrize("is_left_leg", [True, False])
@@ -239,6 +285,17 @@ def test_passes_that_agree_have_a_predictive_dice_of_one() -> None:
 
 def test_the_limit_parts_failed_structures_from_good_ones() -> None:
     good = [(0.001 + 0.0001 * i, 0.92) for i in range(20)]
-    settings = {"confidence": calibrate({"femur": [*good, (0.01, 0.3)], "sacrum": good})}
+    confidence = calibrate({"femur": [*good, (0.01, 0.3)], "sacrum": good}, passes=10, profile="cpu")
+    settings = {"confidence": confidence}
     assert 0.5 < failed_below(settings) < 0.92
     assert low_confidence({3: 0.01, 43: 0.0015}, settings) == {3}
+    assert (confidence["passes"], confidence["profile"]) == (10, "cpu")
+    assert describe_profile("cpu", settings) == ()
+    assert "measured with the profile cpu" in describe_profile("gpu", settings)[0]
+
+
+def test_what_the_bundle_has_no_limit_for_is_not_known() -> None:
+    settings = {"confidence": {"psv_limits": {"femur": 0.01}}}
+    assert unknown_confidence({3: 0.001, 4: 0.1, 43: 0.1}, settings) == {43}
+    assert unknown_confidence({3: 0.001, 43: 0.1}, {}) == {3, 43}
+    assert low_confidence({3: 0.001, 4: 0.1, 43: 0.1}, settings) == {4}
