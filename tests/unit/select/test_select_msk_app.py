@@ -208,7 +208,7 @@ def test_of_several_reconstructions_the_thin_soft_plain_one_is_taken(build, app)
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"passes": 1}, "at least 2 and at most 50"),
+        ({"passes": 1}, "at least 5 and at most 50"),
         ({"passes": 10.5}, "a whole number"),
         ({"profile": "fast"}, "auto, cpu, gpu"),
         ({"bmd_calibration": {"slope": 0.8}}, "slope, intercept"),
