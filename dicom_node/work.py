@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from dicom_node.analysis import Analysis
 from dicom_node.config import NodeConfig
@@ -264,8 +264,8 @@ class Work:
         log.log(level, "%s, %.0f %%", stage, 100 * share, extra={"action": "infer_progress", **fields})
         try:
             self._ledger.note_progress(job_id, stage, share)
-        except OperationalError:
-            # the database is busy: the next progress will be noted, the analysis goes on
+        except SQLAlchemyError:
+            # the database is busy or away: the next progress will be noted, the analysis goes on
             log.warning("progress was not noted", extra={"action": "infer_progress", **fields})
 
     def _verifying(self, job_id: str, fields: dict[str, str]) -> None:

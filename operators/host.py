@@ -1,11 +1,12 @@
 """The process in which apps run: kept warm by the node, one request at a time.
 
 ``python -m operators.host APP FD`` reads JSON lines from the socket with file
-descriptor FD: ``{"request": "/path/request.json"}``, and answers each with one line:
-``{"outcome": "written" | "refused" | "out_of_memory" | "raised", "reason", "attribute",
-"traceback"}``. Before the answer there may be lines ``{"progress": {"stage", "share"}}``, at
-most one every `PROGRESS_INTERVAL_S`. ``{"ping": true}`` is answered ``{"outcome": "ready"}`` once the app is
-imported. When the socket closes, because the node stopped or was killed, this process ends.
+descriptor FD: ``{"number": 7, "request": "/path/request.json"}``, and answers each with one line:
+``{"number": 7, "outcome": "written" | "refused" | "out_of_memory" | "raised", "reason",
+"attribute", "traceback"}``. Before the answer, and never after it, there may be lines ``{"number",
+"progress": {"stage", "share"}}``; see `seldom` for how many. ``{"number", "ping": true}`` is answered
+``{"outcome": "ready"}`` once the app is imported. When the socket closes, because the node stopped
+or was killed, this process ends.
 
 Standard output and error belong to the app's libraries and go where the node points them.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import resource
 import socket
@@ -39,6 +41,12 @@ NICENESS = 5
 
 PROGRESS_INTERVAL_S = 2.0
 """Progress is not told more often, unless something new begins."""
+
+BEGINNINGS_AT_ONCE = 20
+"""So many new things may begin at once; after that one in an interval is told."""
+
+LONGEST_REASON, LONGEST_TRACEBACK = 5_000, 50_000
+"""Characters: the node takes no line of more than a megabyte, and a character may need 12 bytes in JSON."""
 
 RESTARTED = "DICOM_NODE_HOST_RESTARTED"
 
@@ -71,15 +79,19 @@ def answer(app: str, request: Path, report_progress: ReportProgress = tell_nobod
     try:
         run_app(app, replace(read_request(request), report_progress=report_progress))
     except Refused as refused:
-        return {"outcome": "refused", "reason": refused.reason, "attribute": refused.attribute}
+        return {
+            "outcome": "refused",
+            "reason": refused.reason[:LONGEST_REASON],
+            "attribute": refused.attribute,
+        }
     except MemoryError:
         return {"outcome": "out_of_memory", "reason": "the app ran out of memory"}
     except Exception as error:  # noqa: BLE001  the one place where an app's defects become an answer
         kind = "out_of_memory" if _is_out_of_memory(error) else "raised"
         return {
             "outcome": kind,
-            "reason": f"{type(error).__name__}: {error}",
-            "traceback": traceback.format_exc(),
+            "reason": f"{type(error).__name__}: {error}"[:LONGEST_REASON],
+            "traceback": traceback.format_exc()[-LONGEST_TRACEBACK:],
         }
     return {"outcome": "written"}
 
@@ -107,6 +119,9 @@ def _lines(connection: socket.socket) -> Iterator[dict[str, Any]]:
 def seldom(report: ReportProgress, interval_s: float = PROGRESS_INTERVAL_S) -> ReportProgress:
     """The report, told of a stage's begin and end and otherwise only once in an interval.
 
+    However often an app reports, and whatever it calls its stages, it is told at most
+    `BEGINNINGS_AT_ONCE` times and once in every interval. A share that is no number is not told.
+
     >>> told = []
     >>> report = seldom(lambda stage, share: told.append((stage, share)), interval_s=60)
     >>> for share in (0.0, 0.25, 0.5, 1.0):
@@ -114,35 +129,71 @@ def seldom(report: ReportProgress, interval_s: float = PROGRESS_INTERVAL_S) -> R
     >>> told
     [('segmenting', 0.0), ('segmenting', 1.0)]
     """
-    last_stage, last_at = "", -interval_s
+    lock = threading.Lock()
+    last_stage, last_share, last_at = "", 0.0, -math.inf
+    left, counted_at = float(BEGINNINGS_AT_ONCE), time.monotonic()
 
     def report_seldom(stage: str, share: float) -> None:
-        nonlocal last_stage, last_at
-        now = time.monotonic()
-        if stage == last_stage and share < 1.0 and now - last_at < interval_s:
+        nonlocal last_stage, last_share, last_at, left, counted_at
+        if not math.isfinite(share):
             return
-        last_stage, last_at = stage, now
-        report(stage, min(max(float(share), 0.0), 1.0))
+        share = min(max(float(share), 0.0), 1.0)
+        with lock:
+            now = time.monotonic()
+            left = min(left + (now - counted_at) / interval_s, float(BEGINNINGS_AT_ONCE))
+            counted_at = now
+            begins = stage != last_stage or last_share < share == 1.0
+            is_due = now - last_at >= interval_s
+            if left < 1.0 or not (begins or is_due):
+                return
+            last_stage, last_share, last_at, left = stage, share, now, left - 1.0
+        report(stage, share)
 
     return report_seldom
+
+
+class Reply:
+    """What is said to the node about one request: progress, then the answer, then nothing any more.
+
+    The graph engine's threads may report at the same time, and after the app has ended.
+
+    Args:
+        connection: To the node.
+        number: Of the request.
+    """
+
+    def __init__(self, connection: socket.socket, number: int) -> None:
+        self._connection = connection
+        self._number = number
+        self._lock = threading.Lock()
+        self._is_answered = False
+
+    def progress(self, stage: str, share: float) -> None:
+        """Say how far the app is; nothing once it has been answered."""
+        with self._lock:
+            if not self._is_answered:
+                self._send({"progress": {"stage": str(stage), "share": share}})
+
+    def answer(self, outcome: dict[str, str]) -> None:
+        """Say what became of the request."""
+        with self._lock:
+            self._is_answered = True
+            self._send(outcome)
+
+    def _send(self, line: dict[str, Any]) -> None:
+        self._connection.sendall((json.dumps({"number": self._number, **line}) + "\n").encode())
 
 
 def serve(app: str, connection: socket.socket) -> None:
     """Answer requests for one app until the connection closes."""
     warnings.simplefilter("ignore")
     importlib.import_module(f"apps.{app}.app")
-
-    def send(line: dict[str, Any]) -> None:
-        connection.sendall((json.dumps(line) + "\n").encode())
-
-    def progress(stage: str, share: float) -> None:
-        send({"progress": {"stage": stage, "share": share}})
-
     for message in _lines(connection):
+        reply = Reply(connection, message["number"])
         if "ping" in message:
-            send({"outcome": "ready"})
+            reply.answer({"outcome": "ready"})
         else:
-            send(answer(app, Path(message["request"]), seldom(progress)))
+            reply.answer(answer(app, Path(message["request"]), seldom(reply.progress)))
 
 
 def main() -> None:

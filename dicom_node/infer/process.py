@@ -6,7 +6,6 @@ A crash, a hang or too much memory ends that process and raises one of the
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -14,20 +13,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from dicom_node.catalog import all_roots
 from dicom_node.errors import AppCrashed, AppOutOfMemory, AppRaised, AppTimedOut, OutsideEnvelope
+from dicom_node.infer.channel import Answer, Channel, OffProtocol
+from dicom_node.infer.newest import NewestProgress, OnProgress
 
 START_TIME_LIMIT_S = 180.0
 """Importing torch and the graph engine from a cold disk takes tens of seconds."""
-
-WATCH_INTERVAL_S = 0.2
-
-OnProgress = Callable[[str, float], None]
-"""Told what an app does and the share of it that is done, 0 to 1."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +56,7 @@ class AppProcess:
         self.log_path = log_path
         self.app_roots = tuple(app_roots)
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
+        self._channel: Channel | None = None
 
     @property
     def pid(self) -> int | None:
@@ -90,7 +85,7 @@ class AppProcess:
                 env=app_environment(self.app_roots),
                 start_new_session=True,
             )
-        self._connection = ours
+        self._channel = Channel(ours)
         self._ask({"ping": True}, START_TIME_LIMIT_S)
         log.info("app process is ready", extra={"action": "app_started", "app": self.app})
 
@@ -102,30 +97,31 @@ class AppProcess:
         Args:
             request: Its ``request.json``.
             time_limit_s: After which it is stopped.
-            on_progress: Told how far the app is, if the app tells.
+            on_progress: Told how far the app is, if the app tells: the newest, seldom, from another
+                thread, and never after this has returned. Time and memory are watched while it
+                works, and what it raises does not fail the analysis.
 
         Raises:
             OutsideEnvelope: The app refuses the input.
             AppTimedOut, AppOutOfMemory, AppCrashed, AppRaised: It failed.
         """
         self.start()
-        reply = self._ask({"request": str(request)}, time_limit_s, on_progress)
-        outcome, reason = reply["outcome"], reply.get("reason", "")
-        if outcome == "written":
+        answer = self._ask({"request": str(request)}, time_limit_s, on_progress)
+        if answer.outcome == "written":
             return
-        if outcome == "refused":
-            raise OutsideEnvelope(reason, attribute=reply.get("attribute", ""))
-        (request.parent / "traceback.txt").write_text(reply.get("traceback", reason), encoding="utf-8")
-        if outcome == "out_of_memory":
+        if answer.outcome == "refused":
+            raise OutsideEnvelope(answer.reason, attribute=answer.attribute)
+        (request.parent / "traceback.txt").write_text(answer.traceback or answer.reason, encoding="utf-8")
+        if answer.outcome == "out_of_memory":
             self.stop()
-            raise AppOutOfMemory(f"{self.app} ran out of memory: {reason}")
-        raise AppRaised(f"{self.app} raised {reason}")
+            raise AppOutOfMemory(f"{self.app} ran out of memory: {answer.reason}")
+        raise AppRaised(f"{self.app} raised {answer.reason}")
 
     def stop(self) -> None:
         """End the process and its children at once."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
         if self._process is not None:
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -136,44 +132,31 @@ class AppProcess:
 
     def _ask(
         self,
-        message: dict[str, Any],
+        request: Mapping[str, object],
         time_limit_s: float,
         on_progress: OnProgress = lambda _stage, _share: None,
-    ) -> dict[str, Any]:
-        assert self._connection is not None  # noqa: S101
-        try:
-            self._connection.sendall((json.dumps(message) + "\n").encode())
-            lines = self._lines(self._connection, time_limit_s)
-            while "progress" in (line := next(lines)):
-                on_progress(line["progress"]["stage"], line["progress"]["share"])
-        except (ConnectionError, BrokenPipeError):
-            epitaph = self._epitaph()
-            self.stop()
-            raise AppCrashed(epitaph) from None
-        except Exception:
-            self.stop()  # its answer would come to whoever asks next
-            raise
-        return line
-
-    def _lines(self, connection: socket.socket, time_limit_s: float) -> Iterator[dict[str, Any]]:
-        """What the process says.
-
-        Raises:
-            ConnectionResetError: It has closed the connection.
-        """
+    ) -> Answer:
+        assert self._channel is not None  # noqa: S101
         deadline = time.monotonic() + time_limit_s
-        received = b""
-        while True:
-            self._watch(deadline, time_limit_s)
-            connection.settimeout(WATCH_INTERVAL_S)
+        with NewestProgress(on_progress) as progress:
             try:
-                chunk = connection.recv(65536)
-            except TimeoutError:
-                continue
-            if not chunk:
-                raise ConnectionResetError
-            *lines, received = (received + chunk).split(b"\n")
-            yield from (json.loads(line) for line in lines)
+                return self._channel.ask(
+                    request,
+                    tell=lambda said: progress.put(said.stage, said.share),
+                    watch=lambda: self._watch(deadline, time_limit_s),
+                )
+            except OffProtocol as broken:
+                self.stop()
+                raise AppCrashed(
+                    f"{self.app}: its process does not speak the node's protocol ({broken}) and was stopped"
+                ) from None
+            except ConnectionError:
+                epitaph = self._epitaph()
+                self.stop()
+                raise AppCrashed(epitaph) from None
+            except Exception:
+                self.stop()  # its answer would come to whoever asks next
+                raise
 
     def _watch(self, deadline: float, time_limit_s: float) -> None:
         used_mb = self.resident_mb()

@@ -19,7 +19,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import Engine, create_engine, event, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
@@ -456,11 +456,9 @@ class Ledger:
             stage: What is being done.
             share: Of it, 0 to 1.
         """
+        noted = update(JobRow).where(JobRow.job_id == job_id, JobRow.state == JobState.RUNNING.value)
         with self._begin() as session:
-            job = session.get_one(JobRow, job_id)
-            if job.state == JobState.RUNNING.value:
-                job.progress_stage = stage
-                job.progress_share = share
+            session.execute(noted.values(progress_stage=stage, progress_share=share))
 
     def begin_again(self, job_id: str) -> JobRow:
         """A refused or failed job, READY once more at a person's wish.

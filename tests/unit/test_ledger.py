@@ -168,6 +168,7 @@ def test_progress_is_known_while_a_job_runs_and_no_longer(ledger: Ledger) -> Non
         assert job is not None
         told.append((job.progress_stage, job.progress_share, job.reason))
     assert told == [("segmenting", 0.4, ""), (None, None, "")]
+    ledger.note_progress("a job that is not there", "segmenting", 0.4)
 
 
 def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
