@@ -18,7 +18,7 @@ from scipy import ndimage
 from apps.msk_ct.confidence import describe_profile, low_confidence, unknown_confidence
 from apps.msk_ct.gate import check_is_hip_or_thigh
 from apps.msk_ct.prepare import SLICE_MM, Prepared, network_input, prepare
-from apps.msk_ct.refine import refine_bones
+from apps.msk_ct.refine import refine
 from apps.msk_ct.segmentation import Segmentation
 from apps.msk_ct.sides import is_left
 from apps.msk_ct.uncertainty import predictive_dice, segments_of, structure_wise_variance
@@ -209,7 +209,7 @@ def _full_resolution(
             classes = present.astype(np.uint8)[likely.argmax(dim=0).cpu().numpy()]
             of_part = torch.from_numpy(found.variance_zyx[near]).to(device)
             spread[part.start : part.stop] = upsampled(of_part[None], matrices)[0].cpu().numpy()
-        classes = refine_bones(classes, hu[part.start : part.stop], spacing_mm)
+        classes = refine(classes, hu[part.start : part.stop], spacing_mm)
         left = left_zyx[np.ix_(nearest[0][part.start : part.stop], nearest[1], nearest[2])]
         into[part.start : part.stop] = segments_of(classes, left)
         return part

@@ -16,7 +16,7 @@ from apps.msk_ct.confidence import (
     unknown_confidence,
 )
 from apps.msk_ct.prepare import context_slices, network_input, orientation_of, prepare
-from apps.msk_ct.refine import refine_bones
+from apps.msk_ct.refine import refine, refine_bones
 from apps.msk_ct.segment import _covered, islands_of
 from apps.msk_ct.sides import BONE_REACHES_OVER_MM, NUMBER, is_left
 from apps.msk_ct.uncertainty import predictive_dice, segments_of
@@ -270,6 +270,16 @@ def test_what_a_bone_encloses_is_its_marrow_but_never_another_bone() -> None:
     assert (refine_bones(classes, hu, (1.0, 1.0))[0][radius < 6] == NUMBER["pelvis"]).all()
     classes[0][radius <= 6] = FEMUR
     assert (refine_bones(classes, hu, (1.0, 1.0))[0][radius < 6] == FEMUR).all()
+
+
+def test_fat_at_the_edge_of_a_muscle_is_given_up_and_fat_inside_is_kept() -> None:
+    y, x = np.mgrid[:50, :50]
+    radius = np.hypot(y - 25, x - 25)
+    hu = np.where((radius < 14) & (radius > 4), 50, -100).astype(np.float32)[None]
+    classes = np.where(radius < 16, NUMBER["gracilis"], 0).astype(np.uint8)[None]
+    refined = refine(classes, hu, (1.0, 1.0))[0] > 0
+    assert not refined[radius > 15].any()
+    assert refined[radius < 13].all()
 
 
 def test_passes_that_agree_have_a_predictive_dice_of_one() -> None:
