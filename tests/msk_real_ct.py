@@ -33,7 +33,9 @@ from operators.phantom.ct_writer import CtPhantomStudy, write_ct_series
 from operators.read.ct import CtVolume, read_ct_volume
 
 MODEL = Path(__file__).resolve().parents[1] / "apps" / "msk_ct" / "model"
-BONE_HU = 170.0
+BONE_HU = 130.0
+"""The cortex in front of the trochanters is thin; with more it has gaps."""
+CLOSED_VOXELS = 3
 LEAST_VOXELS = 200
 LABELLED_FROM = 82
 """Slice from which on example_seg labels example_ct: where liver and vertebrae have their attenuation."""
@@ -101,22 +103,27 @@ def _bones(hu_zyx: NDArray[np.float32]) -> dict[int, NDArray[np.bool_]]:
         hip = (across > 59.5) & ~femur & (z <= 60)
         hip &= ~((z >= 16) & (z < 31) & (y < 26))
         hip &= ~((z >= 31) & (z <= 48) & (across < joint)) & ~((z > 48) & (across < 74))
+        solid = _filled(bone & (across > 59.5))
         for name, region in (("femur", femur), ("pelvis", hip)):
-            out[segment_number(name, side)] = _filled(bone & region, region)
+            out[segment_number(name, side)] = _large(solid & region)
     return out
 
 
-def _filled(mask: NDArray[np.bool_], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Large parts, gaps of the cortex closed and marrow filled in, slice by slice."""
+def _filled(bone: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bone with gaps of the cortex closed and marrow filled in, slice by slice."""
+    planes = []
+    for plane in _large(bone):
+        closed = ndimage.binary_closing(np.pad(plane, 6), iterations=CLOSED_VOXELS)[6:-6, 6:-6]
+        planes.append(ndimage.binary_fill_holes(closed))
+    return np.stack(planes)
+
+
+def _large(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Parts of at least `LEAST_VOXELS`."""
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    large = (sizes > LEAST_VOXELS)[parts]
-    planes = []
-    for plane, allowed in zip(large, region, strict=True):
-        closed = ndimage.binary_closing(np.pad(plane, 3), iterations=2)[3:-3, 3:-3]
-        planes.append(ndimage.binary_fill_holes(closed & allowed))
-    return np.stack(planes)
+    return np.asarray((sizes >= LEAST_VOXELS)[parts])
 
 
 def write_as_dicom(real: RealCt, folder: Path) -> CtVolume:
