@@ -7,6 +7,8 @@ most. The head's outline is taken from the counts themselves.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,6 +29,12 @@ OUTLINE_SHARE = 0.2
 """Counts above this share of the brain's belong to the head: half of what the scalp has."""
 SMOOTHING_MM = 4.0
 LEAST_TRANSMISSION = 0.1
+NOT_DESCRIBED = re.compile(
+    r"(?<![A-Za-z])(?:NAC|NATT?N|(?i:no|non|without|w/?o)[\s_-]*(?:AC|ATTN|(?i:attenuation))|(?i:uncorrected))"
+    r"(?![a-z])|(?<![A-Za-z])AC[\s_]*(?:\(?-\)?|(?i:off))(?![A-Za-z0-9])|吸収補正[\s_]*(?:な|無|\(?-)|未補正"
+)
+DESCRIBED = re.compile(r"(?<![A-Za-z])(?:CT)?AC(?:SC|RR|IR|FBP|OSEM)?(?![A-Za-z])|(?i:\bchang\b)|吸収補正")
+"""What a Series Description says of attenuation correction. ``AC`` in capitals only: it is short."""
 
 
 def is_attenuation_corrected(volume: NmVolume) -> bool | None:
@@ -36,6 +44,17 @@ def is_attenuation_corrected(volume: NmVolume) -> bool | None:
     """
     stated = _corrections(volume)
     return None if not stated else "ATTN" in stated
+
+
+def described_correction(volume: NmVolume) -> bool | None:
+    """What Series Description (0008,103E) says; None where it says nothing.
+
+    It is free text: it decides only where Corrected Image does not, or together with the picture.
+    """
+    text = str(volume.instances[0].get("SeriesDescription") or "")
+    if NOT_DESCRIBED.search(text):
+        return False
+    return True if DESCRIBED.search(text) else None
 
 
 def mu_of(volume: NmVolume) -> float:

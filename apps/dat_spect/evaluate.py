@@ -37,8 +37,9 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
 
     ``auc_model3``, ``auc_sbr`` and ``auc_direct`` are areas under the curve for a presynaptic deficit:
     of F1, F2, F3 and age; of binding ratio and asymmetry index; of the picture alone. ``sbr_mae``
-    is the mean absolute error of the striatal binding ratio, each side of a patient. A refused case
-    counts as a probability of one half, and is named in the notes.
+    is the mean absolute error of the striatal binding ratio, each side of a patient. A case that is
+    refused, or whose decision is withheld, counts as a probability of one half, and is named in the
+    notes; the former has no ratio.
 
     Raises:
         FileNotFoundError: The folder holds no case.
@@ -54,7 +55,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
         if case.truth.get("hospital") == "A":
             notes.append(f"{case.name} is of the hospital that training patients come from")
         try:
-            rows.append(measure_case(case, model))
+            rows.append(measure_case(case, model, notes))
         except Refused as refused:
             notes.append(f"{case.name} was refused: {refused.reason}")
             rows.append(
@@ -76,8 +77,13 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
     )
 
 
-def measure_case(case: TruthCase, model: DatModel) -> dict[str, float]:
+def measure_case(case: TruthCase, model: DatModel, notes: list[str]) -> dict[str, float]:
     """What one patient contributes, by column; absent where the case has no truth for it.
+
+    Args:
+        case: The patient.
+        model: Of the bundle.
+        notes: A sentence is added where the app would withhold its decision.
 
     Raises:
         Refused: No brain is found in the scan.
@@ -92,6 +98,9 @@ def measure_case(case: TruthCase, model: DatModel) -> dict[str, float]:
         "direct": model.classifiers.direct(row.slab, model.regions),
         "model3": model.classifiers.abnormal(features, row.age_years) if known_age else MISSING,
     }
+    if scan.why_undecided:
+        notes.append(f"{case.name} had no decision: {scan.why_undecided}")
+        out |= dict.fromkeys(MODELS.values(), 0.5)
     if row.is_abnormal is not None:
         out["abnormal"] = float(row.is_abnormal)
     for feature, answer in row.answers.items():

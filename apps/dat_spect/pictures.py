@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from apps.dat_spect.findings import ABNORMAL_FROM, NORMAL_BELOW, Findings
+from apps.dat_spect.findings import ABNORMAL_FROM, NORMAL_BELOW, SAID, Findings, said_probability
 from apps.dat_spect.labels import LABELS, Feature, Side
 from apps.dat_spect.quantify import SLAB_PIXEL_MM
 from operators.encode.messages import Picture
@@ -114,6 +114,10 @@ def _draw_slab(axes: Axes, bar: Axes, findings: Findings) -> None:
 
 
 def _draw_features(axes: Axes, findings: Findings) -> None:
+    if not findings.features:
+        bare(axes)
+        _plain(axes, "No probabilities: see warnings")
+        return
     rows = [(FEATURE_NAMES[feature], value) for feature, value in findings.features.items()]
     if findings.probability is not None:
         rows.append(("Deficit\n(F1, F2, F3, age)", findings.probability))
@@ -122,16 +126,16 @@ def _draw_features(axes: Axes, findings: Findings) -> None:
         axes.barh(place, value, height=0.55, color=BAR_COLOURS[shade])
         is_long = value > LONG_BAR
         axes.text(
-            value - 0.03 if is_long else value + 0.03, place, f"{value:.2f}", fontsize=10, fontweight="bold",
-            color=BACKGROUND if is_long else PALE, va="center", ha="right" if is_long else "left",
+            value - 0.03 if is_long else value + 0.03, place, said_probability(value), fontsize=10,
+            fontweight="bold", color=BACKGROUND if is_long else PALE, va="center",
+            ha="right" if is_long else "left",
         )  # fmt: skip
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=PALE, fontsize=9.5)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     for threshold in (NORMAL_BELOW, ABNORMAL_FROM):
         axes.axvline(threshold, color=FAINT, linestyle="dotted", linewidth=0.8)
-    answer = "–" if findings.answer is None else findings.answer.value
-    _plain(axes, f"Probabilities: {answer}")
+    _plain(axes, f"AI: {'probabilities' if findings.answer is None else SAID[findings.answer]}")
 
 
 def _draw_ages(axes: Axes, findings: Findings) -> None:

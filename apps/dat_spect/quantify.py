@@ -32,7 +32,12 @@ SLAB_GRID = VolumeGeometry(
 """In template mm."""
 LEAST_SEEN = 0.97
 """Share of Bolt's volumes that must lie inside of the field of view."""
-LEAST_REFERENCE_SEEN = 0.5
+LEAST_REFERENCE_SEEN, FULL_REFERENCE = 0.5, 0.9
+"""Share of the reference region that must be seen, and below which a reader is told."""
+EMPTY_LEVEL = 0.02
+"""Counts below this share of the reference's are none: no brain tissue is so dark."""
+MOST_EMPTY = 0.03
+"""Share of the brain that may be without counts; more is padding of a field of view that cut it off."""
 MARGIN_VOXELS = 2
 
 
@@ -96,11 +101,12 @@ def measure_uptake(
     sampled = dict(zip(names, resample(stack, GRID, inner, source_from_target_lps=back).numpy(), strict=True))
     counts = counts_zyx[box]
     voxel_ml = geometry.voxel_volume_ml
-    _check_seen(sampled, template, voxel_ml, registration)
+    warnings = _check_seen(sampled, template, voxel_ml, registration)
     reference = sampled["reference"]
     level = float((counts * reference).sum() / reference.sum()) / voxel_ml
     if level <= 0:
         raise Refused("the brain around the striata has no counts", attribute="PixelData")
+    _check_filled(counts / np.float32(level * voxel_ml), sampled["brain"])
     bolt = {}
     for side in Side:
         voi = sampled[f"voi_{side}"]
@@ -128,6 +134,7 @@ def measure_uptake(
         parts=parts,
         structures=structures,
         volumes_ml={n: float((labels == v).sum()) * voxel_ml for n, v in LABELS.items()},
+        warnings=warnings,
     )
 
 
@@ -164,8 +171,8 @@ def _check_seen(
     template: Template,
     voxel_ml: float,
     registration: Registration,
-) -> None:
-    """Refuses a scan in which the striata are cut off."""
+) -> tuple[str, ...]:
+    """Refuses a scan in which the striata are cut off; says when much of the reference is."""
     growth = abs(float(np.linalg.det(registration.patient_from_template[:3, :3])))
     for name, mask, least in (
         ("striata", template.voi["right"] | template.voi["left"], LEAST_SEEN),
@@ -175,6 +182,22 @@ def _check_seen(
         expected = float(mask.sum()) * GRID.voxel_volume_ml * growth
         if float(found.sum()) * voxel_ml < least * expected:
             raise Refused(f"the field of view cuts off the {name}", attribute="NumberOfFrames")
+    share = float(sampled["reference"].sum()) * voxel_ml
+    share /= float(template.reference.sum()) * GRID.voxel_volume_ml * growth
+    if share >= FULL_REFERENCE:
+        return ()
+    return (f"the field of view holds {share:.0%} of the reference region: binding ratios are less certain",)
+
+
+def _check_filled(relative: NDArray[np.float32], brain: NDArray[np.float32]) -> None:
+    """Refuses a scan whose brain is partly without counts: cut off, and padded afterwards."""
+    inside = brain > LIKELY
+    empty = float((relative[inside] < EMPTY_LEVEL).mean())
+    if empty > MOST_EMPTY:
+        raise Refused(
+            f"{empty:.0%} of the brain has no counts at all: the field of view cuts it off and was padded",
+            attribute="PixelData",
+        )
 
 
 def _both(sampled: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:

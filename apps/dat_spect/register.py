@@ -54,7 +54,15 @@ BRAIN_FLOOR = 0.65
 HIGHEST_BRAIN = 12.0
 """Counts are clipped at this multiple of the brain's: glands and vessels must not pull."""
 LEAST_EXPLAINED = 0.55
-"""Share of the variation explained below which there is no brain, or no ioflupane, in the scan."""
+"""Share of the variation of the whole brain explained below which there is no brain in the scan.
+
+That of the striata's neighbourhood is `Registration.explained`; what a low one means is
+`apps.dat_spect.scan`'s to say.
+"""
+GROWTH = (0.6, 1.6)
+"""Volume of a head over the template's: no adult's is smaller or larger."""
+MOST_TURNED_DEG = 35.0
+"""No head rest lets a head lie more askew against its header."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +103,26 @@ def register(counts_zyx: NDArray[np.float32], geometry: VolumeGeometry, template
         )
     fine = _Problem(clipped, geometry, template, whole_brain=False)
     local, explained = _refined(fine, whole, LOCAL_SPREADS, LOCAL_PRIOR_WEIGHT, size=9)
+    _check_plausible(local)
     return Registration(patient_from_template=local, explained=explained, explained_brain=explained_brain)
+
+
+def _check_plausible(patient_from_template: NDArray[np.float64]) -> None:
+    """Refuses a place in which no head lies."""
+    linear = patient_from_template[:3, :3]
+    growth = float(np.linalg.det(linear))
+    if not GROWTH[0] <= growth <= GROWTH[1]:
+        raise Refused(
+            f"the brain found has {growth:.0%} of a head's usual volume; voxel sizes may be wrong",
+            attribute="PixelSpacing",
+        )
+    left, _, right = np.linalg.svd(linear)
+    degrees = float(np.degrees(Rotation.from_matrix(left @ right).magnitude()))
+    if degrees > MOST_TURNED_DEG:
+        raise Refused(
+            f"the head lies {degrees:.0f} degrees askew against the stated orientation",
+            attribute="DetectorInformationSequence.ImageOrientationPatient",
+        )
 
 
 def affine(parameters: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

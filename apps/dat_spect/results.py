@@ -6,20 +6,22 @@ are private and are those of the science's code table (`Quantity.code`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from pydicom.sr.coding import Code
 
-from apps.dat_spect.findings import FEATURE_MEANINGS, Answer, Findings
+from apps.dat_spect.findings import FEATURE_MEANINGS, SAID, Answer, Findings, said_probability
 from apps.dat_spect.labels import LABELS, Feature, Side
+from apps.dat_spect.normal import NormalRange
 from apps.dat_spect.pictures import key_images
 from operators.encode import codes
 from operators.encode.identity import Producer
 from operators.encode.messages import KeyImages, LabelVolume, MapVolume, PageContent, ReportContent
 from operators.encode.pdf import Page, PageFigure, PageTable
 from operators.encode.pictures import png_of
-from operators.encode.report import Group, Number, Quality, SegmentReference, TimePoint
+from operators.encode.report import Group, Number, Quality, SegmentReference, TimePoint, ZScore
 from operators.encode.result import Outcome
 from operators.encode.segmentation import Segment
 from operators.measure.quantity import Quantity
@@ -33,7 +35,8 @@ ABNORMAL = Code("263654008", "SCT", "Abnormal")
 EQUIVOCAL = Code("42425007", "SCT", "Equivocal")
 PRESENT = Code("52101004", "SCT", "Present")
 ABSENT = Code("272519000", "SCT", "Absent")
-Z_SCORE = Code("121416", "DCM", "Z-Score of measurement")
+INDETERMINATE = Code("82334004", "SCT", "Indeterminate")
+SUBJECT_AGE = Code("121033", "DCM", "Subject Age")
 PARKINSON = Code("G20", "I10", "Parkinson's disease")
 LEWY_BODIES = Code("G31.8", "I10", "Other specified degenerative diseases of nervous system")
 SIDES = {Side.RIGHT: codes.RIGHT, Side.LEFT: codes.LEFT}
@@ -63,7 +66,22 @@ BOLT = codes.private("BOLT", "All counts around a striatum (Bolt)")
 AS_IMAGED = codes.private("ROI", "Mean of a region, partial volume included")
 DEFICIT = codes.private("DAT_DEFICIT", "Presynaptic dopaminergic deficit")
 CLASSIFICATION = codes.private("AI_CLASS", "AI classification")
-CONSIDERED = codes.private("CONSIDER", "Disease to be considered")
+MEANINGS = {
+    "SBR": "Specific binding ratio",
+    "SBR_EXPECTED": "Specific binding ratio expected at age and sex",
+    "SBR_ROI": "Binding ratio of a region as imaged",
+    "SBR_ANTE": "Binding ratio of the anterior half as imaged",
+    "SBR_POST": "Binding ratio of the posterior half as imaged",
+    "PC_RATIO": "Putamen to caudate ratio",
+    "AI": "Asymmetry index of the striata",
+    "AI_CAUDATE": "Asymmetry index of the caudate nuclei",
+    "AI_PUTAMEN": "Asymmetry index of the putamina",
+    "REF_COUNTS": "Counts of the reference region per millilitre",
+    "DAT_EXPLAINED": "Share of the striata explained by the template",
+    "DAT_F4": "Probability of a deficit by the picture alone",
+    "DAT_MODEL1": "Probability of a deficit by ratio and asymmetry alone",
+}
+"""Of private codes of measurements: one meaning each. Which side and structure is the group's to say."""
 FEATURE_CODES = {
     feature: codes.private(code, meaning.partition(": ")[2].capitalize())
     for feature, (meaning, code) in FEATURE_MEANINGS.items()
@@ -76,8 +94,10 @@ PARTIAL_VOLUME = (
     "it lower than the true one, and lower than Bolt's ratio of the whole striatum."
 )
 NEITHER = (
-    "The probability is that of a presynaptic deficit as in Parkinson's disease, other parkinsonism "
-    "or dementia with Lewy bodies; it does not tell these apart."
+    "AI, research use: no diagnosis. The probability is that of a presynaptic deficit, which Parkinson's "
+    "disease, multiple system atrophy, progressive supranuclear palsy and dementia with Lewy bodies have "
+    "in common; this algorithm does not tell them apart and gives none of them a probability of its own. "
+    "That no deficit was found excludes no other disease."
 )
 
 
@@ -121,6 +141,7 @@ def report_content(findings: Findings) -> ReportContent:
             *_structure_groups(findings),
             *_striatum_groups(findings),
             _both_striata(findings),
+            _examination_group(findings),
             *_feature_groups(findings),
             _disease_group(findings),
         ),
@@ -152,10 +173,12 @@ def _structure_groups(findings: Findings) -> list[Group]:
     groups = []
     for segment in SEGMENTS:
         name = next(name for name, value in LABELS.items() if value == segment.label)
-        if not (findings.scan.uptake.labels_zyx == segment.label).any():
-            continue
         quantities = [q for q in findings.quantities if q.organ == name]
-        is_reference = name == "reference"
+        comments = _missing(quantities) + (() if name == "reference" else (PARTIAL_VOLUME,))
+        # Voxels may be too coarse for a structure: its numbers stay, without a segment to show.
+        is_drawn = bool((findings.scan.uptake.labels_zyx == segment.label).any())
+        if not is_drawn:
+            comments += ("No voxel of the scan lies mostly within this structure: it has no segment.",)
         groups.append(
             Group(
                 tracking_id=segment.name,
@@ -163,10 +186,11 @@ def _structure_groups(findings: Findings) -> list[Group]:
                 category=segment.category,
                 site=segment.property_type,
                 laterality=segment.laterality,
-                segment=SegmentReference(label=segment.label),
+                segment=SegmentReference(label=segment.label) if is_drawn else None,
+                images=() if is_drawn else findings.scan.volume.instances,
                 time=_time(findings),
-                numbers=_numbers(quantities, AS_IMAGED),
-                comments=_missing(quantities) + (() if is_reference else (PARTIAL_VOLUME,)),
+                numbers=_numbers(findings, quantities, AS_IMAGED),
+                comments=comments,
             )
         )
     return groups
@@ -185,7 +209,7 @@ def _striatum_groups(findings: Findings) -> list[Group]:
                 laterality=SIDES[side],
                 images=findings.scan.volume.instances,
                 time=_time(findings),
-                numbers=_numbers(quantities, BOLT),
+                numbers=_numbers(findings, quantities, BOLT),
                 comments=_missing(quantities),
             )
         )
@@ -194,7 +218,7 @@ def _striatum_groups(findings: Findings) -> list[Group]:
 
 STUDY_NUMBERS = (
     "sbr_striatum_mean", "z_striatum_mean", "sbr_expected", "asymmetry_index", "asymmetry_caudate",
-    "asymmetry_putamen", "administered_activity", "age", "reference_counts",
+    "asymmetry_putamen",
 )  # fmt: skip
 
 
@@ -204,9 +228,10 @@ def _both_striata(findings: Findings) -> Group:
     if findings.normal is not None:
         normal = findings.normal
         comments.append(
-            f"Range of normal: {normal.n} subjects of {normal.youngest_years:.0f} to "
-            f"{normal.oldest_years:.0f} years measured by this app, by age and sex; standard deviation "
-            f"{normal.spread:.0%} of the mean."
+            f"Range of normal: {population_of(normal)}; standard deviation {normal.spread:.0%} of the mean, "
+            f"known within {normal.spread / math.sqrt(2 * normal.n):.1%}, and the mean within "
+            f"{normal.spread / math.sqrt(normal.n):.1%} in the middle of these ages. Of one side, z is a "
+            "little too far from 0: the spread is that of the mean of both."
         )
     return Group(
         tracking_id="Both striata",
@@ -215,8 +240,31 @@ def _both_striata(findings: Findings) -> Group:
         site=STRIATUM,
         images=findings.scan.volume.instances,
         time=_time(findings),
-        numbers=_numbers(quantities, BOLT),
+        numbers=_numbers(findings, quantities, BOLT),
         comments=tuple(comments),
+    )
+
+
+EXAMINATION_NUMBERS = ("age", "administered_activity", "striata_explained")
+
+
+def _examination_group(findings: Findings) -> Group:
+    """What belongs to no structure."""
+    quantities = [q for q in findings.quantities if q.name in EXAMINATION_NUMBERS]
+    return Group(
+        tracking_id="Examination",
+        finding=PROCEDURE,
+        images=findings.scan.volume.instances,
+        numbers=_numbers(findings, quantities, BOLT),
+        comments=_missing(quantities),
+    )
+
+
+def population_of(normal: NormalRange) -> str:
+    """Who makes a range of normal, in words."""
+    return (
+        f"{normal.n} healthy subjects of the model's training data, {normal.youngest_years:.0f} to "
+        f"{normal.oldest_years:.0f} years old, by age and sex"
     )
 
 
@@ -239,50 +287,62 @@ def _feature_groups(findings: Findings) -> list[Group]:
 
 def _disease_group(findings: Findings) -> Group:
     quantities = [q for q in findings.quantities if q.name.startswith("p_deficit")]
-    numbers = []
-    for quantity in quantities:
-        if quantity.value is not None:
-            is_first = quantity.name == "p_deficit"
-            name = codes.PROBABILITY if is_first else codes.private(quantity.code, quantity.meaning[:64])
-            numbers.append(Number(name=name, value=quantity.value, unit=codes.RATIO))
-    qualities: list[Quality] = []
+    numbers = tuple(
+        Number(
+            name=codes.PROBABILITY if quantity.name == "p_deficit" else _name(quantity),
+            value=quantity.value,
+            unit=codes.RATIO,
+        )
+        for quantity in quantities
+        if quantity.value is not None
+    )
+    qualities: tuple[Quality, ...] = ()
     if findings.answer is not None:
-        qualities.append(Quality(name=CLASSIFICATION, value=ANSWERS[findings.answer]))
-    if findings.answer is Answer.ABNORMAL:
-        qualities += [Quality(name=CONSIDERED, value=disease) for disease in (PARKINSON, LEWY_BODIES)]
+        # A disease is the question here, never the answer: whoever collects answers finds no diagnosis.
+        qualities = (
+            Quality(name=CLASSIFICATION, value=ANSWERS[findings.answer]),
+            *(Quality(name=disease, value=INDETERMINATE) for disease in (PARKINSON, LEWY_BODIES)),
+        )
     return Group(
         tracking_id="Presynaptic deficit",
         finding=DEFICIT,
         site=STRIATUM,
         images=findings.scan.volume.instances,
-        numbers=tuple(numbers),
-        qualities=tuple(qualities),
+        numbers=numbers,
+        qualities=qualities,
         comments=(*_missing(quantities), NEITHER),
     )
 
 
-def _numbers(quantities: Sequence[Quantity], method: Code) -> tuple[Number, ...]:
-    return tuple(
-        Number(
-            name=_name(quantity),
-            value=quantity.value,
-            unit=codes.unit_code(quantity.unit),
-            method=method if quantity.code.startswith("SBR") and not quantity.code.endswith("_Z") else None,
+def _numbers(findings: Findings, quantities: Sequence[Quantity], method: Code) -> tuple[Number, ...]:
+    """NUM items; the z of a ratio is a property of it."""
+    z_of = {q.name.removeprefix("z_"): q.value for q in quantities if q.name.startswith("z_")}
+    out = []
+    for quantity in quantities:
+        if quantity.value is None or quantity.name.startswith("z_"):
+            continue
+        z = z_of.get(quantity.name.removeprefix("sbr_"))
+        out.append(
+            Number(
+                name=_name(quantity),
+                value=quantity.value,
+                unit=codes.unit_code(quantity.unit),
+                method=method if quantity.code.startswith("SBR") else None,
+                derivation=codes.MEAN if quantity.name == "sbr_striatum_mean" else None,
+                z=None
+                if z is None or findings.normal is None
+                else ZScore(value=z, population=population_of(findings.normal)),
+            )
         )
-        for quantity in quantities
-        if quantity.value is not None
-    )
+    return tuple(out)
+
+
+STANDARD_NAMES = {"VOLUME": codes.VOLUME, "ACTIVITY": codes.ADMINISTERED_ACTIVITY, "AGE": SUBJECT_AGE}
 
 
 def _name(quantity: Quantity) -> Code:
-    """The standard's concept where there is one, the private code of the science else."""
-    if quantity.unit == "mL":
-        return codes.VOLUME
-    if quantity.code.endswith("_Z"):
-        return Z_SCORE
-    if quantity.code == "ACTIVITY":
-        return codes.ADMINISTERED_ACTIVITY
-    return codes.private(quantity.code, quantity.meaning[:64])
+    """The standard's concept where there is one, else the private code with its one meaning."""
+    return STANDARD_NAMES.get(quantity.code) or codes.private(quantity.code, MEANINGS[quantity.code])
 
 
 def _missing(quantities: Sequence[Quantity]) -> tuple[str, ...]:
@@ -331,7 +391,11 @@ def summary_of(findings: Findings) -> str:
     """The result in one line, without the patient."""
     parts = []
     if findings.answer is not None and findings.probability is not None:
-        parts.append(f"{findings.answer.value}, probability of a deficit {findings.probability:.2f}")
+        parts.append(
+            f"{SAID[findings.answer]} (probability of a deficit {said_probability(findings.probability)})"
+        )
+    elif findings.scan.why_undecided:
+        parts.append("no conclusion (see warnings)")
     ratios = " / ".join(_text(findings.value(f"sbr_striatum_{side}"), 2) for side in Side)
     parts.append(f"striatal binding ratio right / left {ratios}")
     z = findings.value("z_striatum_mean")
@@ -341,9 +405,9 @@ def summary_of(findings: Findings) -> str:
     seen = [
         FEATURE_MEANINGS[f][0].partition(": ")[2] for f, p in findings.features.items() if p >= PRESENT_FROM
     ]
-    parts.append(f"features: {', '.join(seen) or 'none'}")
-    text = "; ".join(parts)
-    return text[:1].upper() + text[1:]
+    if findings.features:
+        parts.append(f"features: {', '.join(seen) or 'none'}")
+    return f"AI, research use: {'; '.join(parts)}"
 
 
 def outcome_of(findings: Findings) -> Outcome:
@@ -400,23 +464,28 @@ def _z_table(findings: Findings) -> PageTable:
 
 
 def _probability_table(findings: Findings) -> PageTable:
-    rows = [(FEATURE_MEANINGS[f][0], _text(findings.features[f], 2)) for f in Feature]
+    rows = [(FEATURE_MEANINGS[f][0], said_probability(findings.features.get(f))) for f in Feature]
     rows += [
-        ("Presynaptic deficit (F1, F2, F3, age)", _text(findings.value("p_deficit"), 2)),
-        ("for comparison: picture alone (F4)", _text(findings.value("p_deficit_direct"), 2)),
-        ("for comparison: ratio and asymmetry", _text(findings.value("p_deficit_ratios"), 2)),
+        (text, said_probability(findings.value(name)))
+        for text, name in (
+            ("Presynaptic deficit (F1, F2, F3, age)", "p_deficit"),
+            ("for comparison: picture alone (F4)", "p_deficit_direct"),
+            ("for comparison: ratio and asymmetry", "p_deficit_ratios"),
+        )
     ]
     return PageTable(title="Probabilities", header=(), rows=tuple(rows))
 
 
 def _acquisition_table(findings: Findings) -> PageTable:
-    volume = findings.scan.volume
+    scan = findings.scan
+    volume = scan.volume
     when = "–" if volume.acquisition_datetime is None else f"{volume.acquisition_datetime:%Y-%m-%d %H:%M}"
     rows = (
         ("Acquired", when),
         ("Minutes after injection", _text(volume.minutes_after_injection, 0)),
         ("Activity, MBq", _text(volume.administered_activity_mbq, 0)),
-        ("Attenuation correction", "here (Chang)" if findings.scan.is_corrected_here else "by the scanner"),
+        ("Attenuation correction", "here (Chang)" if scan.is_corrected_here else "by the scanner"),
+        ("  known", scan.correction_source.value),
         ("Explained by the template", f"{findings.scan.registration.explained:.0%}"),
     )
     return PageTable(title="Acquisition", header=(), rows=rows)

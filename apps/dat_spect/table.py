@@ -12,7 +12,7 @@ from apps.dat_spect.features import Picture
 from apps.dat_spect.labels import Feature, Side
 from apps.dat_spect.ratios import asymmetry_percent
 from apps.dat_spect.scan import Scan
-from apps.dat_spect.subject import age_years_of, sex_of
+from apps.dat_spect.subject import age_of, sex_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ class Row:
 def row_of(case: TruthCase, scan: Scan) -> Row:
     """A case with what was measured on it."""
     header, truth = case.volume.instances[0], case.truth
-    age = age_years_of(header)
+    age = age_of(header).years
     abnormal = truth.get("is_abnormal")
     return Row(
         patient_id=case.patient_id,

@@ -1,12 +1,14 @@
 """dat_spect from DICOM files to DICOM objects, with the model that ships, on a phantom.
 
-How well it does is what ``dicom-node evaluate`` measures; here is what must hold for any model.
+How well it does is what ``dicom-node evaluate`` measures; here is what must hold for any model that is
+of any use: nothing here asks which way it decides.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from pydicom.dataset import Dataset
 
 from apps.dat_spect import app as dat
 from apps.dat_spect.cases import read_case
+from apps.dat_spect.findings import Answer, answer_of
 from apps.dat_spect.labels import LABELS, Side
 from apps.dat_spect.phantom import generate
 from operators.errors import Refused
@@ -173,17 +176,54 @@ def test_the_report_says_every_number(done):
 
 def test_the_report_codes_features_and_disease(done):
     job, result = done
-    meanings: list[tuple[str, str]] = []
+    answers: list[tuple[str, str]] = []
+    questions: dict[tuple[str, str], str] = {}
 
     def collect(item: Dataset, element) -> None:
         if element.keyword == "ConceptCodeSequence":
-            meanings.extend((c.CodingSchemeDesignator, c.CodeValue) for c in element.value)
+            answers.extend((c.CodingSchemeDesignator, c.CodeValue) for c in element.value)
+            name = item.ConceptNameCodeSequence[0]
+            questions[name.CodingSchemeDesignator, name.CodeValue] = element.value[0].CodeValue
 
     _objects(job)["report"].walk(collect)
-    assert result["measurements"]["p_deficit"]["value"] > 0.65
-    for wanted in (("SCT", "263654008"), ("I10", "G20"), ("I10", "G31.8"), ("99DAIN", "DAT_F2"),
-                   ("99DAIN", "DAT_DEFICIT"), ("SCT", "31428008")):  # fmt: skip
-        assert wanted in meanings, wanted
+    decision = {Answer.NORMAL: "17621005", Answer.EQUIVOCAL: "42425007", Answer.ABNORMAL: "263654008"}
+    found = decision[answer_of(result["measurements"]["p_deficit"]["value"])]
+    for wanted in (("SCT", found), ("99DAIN", "DAT_F2"), ("99DAIN", "DAT_DEFICIT"), ("SCT", "31428008")):
+        assert wanted in answers, wanted
+    # Diseases are asked, and answered with "indeterminate": none is ever an answer.
+    assert questions["I10", "G20"] == questions["I10", "G31.8"] == "82334004"
+    assert not [one for one in answers if one[0] == "I10"]
+
+
+def test_a_code_has_one_meaning_and_a_z_its_measurement(done):
+    job, result = done
+    meanings: dict[tuple[str, str], set[str]] = {}
+    zs: list[str] = []
+
+    def collect(item: Dataset, element) -> None:
+        if element.VR == "SQ" and element.keyword.endswith("CodeSequence"):
+            for code in element.value:
+                if "CodeValue" in code and code.CodingSchemeDesignator == "99DAIN":
+                    meanings.setdefault((element.keyword, code.CodeValue), set()).add(code.CodeMeaning)
+
+    def look(item: Dataset, parent: str) -> None:
+        for child in item.get("ContentSequence", []):
+            name = child.ConceptNameCodeSequence[0].CodeValue
+            if name == "121416":
+                assert child.RelationshipType == "HAS PROPERTIES"
+                zs.append(parent)
+                assert any(
+                    one.ConceptNameCodeSequence[0].CodeValue == "121405" for one in item.ContentSequence
+                )
+            look(child, name)
+
+    report = _objects(job)["report"]
+    report.walk(collect)
+    look(report, "")
+    assert {key: names for key, names in meanings.items() if len(names) > 1} == {}
+    wanted = [name for name, value in _values(result).items() if name.startswith("z_") and value is not None]
+    assert len(zs) == len(wanted) == 7
+    assert set(zs) == {"SBR", "SBR_ROI"}
 
 
 def test_references_resolve_to_what_was_received_or_made(done):
@@ -331,10 +371,165 @@ def test_a_scan_without_attenuation_correction_is_corrected_and_says_so(tmp_path
 def test_where_the_correction_is_not_stated_the_image_decides(case, tmp_path):
     def unstated(dataset: Dataset) -> None:
         del dataset.CorrectedImage
+        dataset.SeriesDescription = "DaT SPECT"
 
     result = _run(_job(case, tmp_path, unstated))
     assert any("seems to be corrected" in warning for warning in result["warnings"])
     assert not any("corrected here" in warning for warning in result["warnings"])
+
+
+def test_where_the_correction_is_not_stated_the_description_decides(case, tmp_path):
+    def described(dataset: Dataset) -> None:
+        del dataset.CorrectedImage
+
+    result = _run(_job(case, tmp_path, described))
+    assert any("by the series' description it was" in warning for warning in result["warnings"])
+    assert result["measurements"]["p_deficit"]["value"] is not None
+
+
+def test_a_correction_that_the_picture_contradicts_withholds_the_decision(case, tmp_path):
+    def unlisted(dataset: Dataset) -> None:
+        dataset.CorrectedImage = ["DECY", "UNIF"]
+        dataset.SeriesDescription = "DaT SPECT"
+
+    job = _job(case, tmp_path, unlisted)
+    result = _run(job)
+    _is_withheld(job, result, "Corrected Image says that attenuation was not corrected, but")
+
+
+def test_a_correction_that_is_stated_but_was_not_done_withholds_the_decision(tmp_path):
+    generate(1016, tmp_path / "case")
+
+    def overstated(dataset: Dataset) -> None:
+        dataset.CorrectedImage = ["ATTN"]
+        dataset.SeriesDescription = "DaT SPECT"
+
+    job = _job(tmp_path / "case", tmp_path, overstated)
+    _is_withheld(job, _run(job), "Corrected Image says that attenuation was corrected, but")
+
+
+def _is_withheld(job: AnalysisJob, result: dict, why: str) -> None:
+    """Numbers, but neither probabilities nor a word of normal or abnormal."""
+    assert any(warning.startswith(why) for warning in result["warnings"]), result["warnings"]
+    values = _values(result)
+    assert values["sbr_striatum_right"] is not None
+    assert all(value is None for name, value in values.items() if name.startswith("p_"))
+    assert result["summary"].startswith("AI, research use: no conclusion")
+    assert not re.search("normal|deficit|features", result["summary"])
+    report = _objects(job)["report"]
+    assert report.CompletionFlag == "PARTIAL"
+    found = str(report)
+    assert not any(code in found for code in ("17621005", "263654008", "42425007", "122157"))
+
+
+# ------------------------------------------------------------- where it lies
+
+
+def _turned(dataset: Dataset, view: tuple[int, int, int]) -> None:
+    """Voxels turned against the header, which stays as it is."""
+    z, y, x = view
+    dataset.PixelData = np.ascontiguousarray(dataset.pixel_array[::z, ::y, ::x]).tobytes()
+
+
+@pytest.mark.parametrize("view", [(1, -1, -1), (-1, 1, -1), (-1, -1, 1), (-1, 1, 1)])
+def test_a_head_that_does_not_lie_as_the_header_says_is_refused(case, tmp_path, view):
+    with pytest.raises(Refused, match="contradicts the picture") as refused:
+        dat.build_app(_job(case, tmp_path, lambda dataset: _turned(dataset, view))).run()
+    assert refused.value.attribute.endswith("ImageOrientationPatient")
+
+
+def test_a_head_with_no_uptake_in_its_striata_has_numbers_but_no_decision(case, tmp_path):
+    def empty(dataset: Dataset) -> None:
+        pixels = dataset.pixel_array
+        level = np.median(pixels[pixels > pixels.mean()])
+        dataset.PixelData = np.minimum(pixels, level).astype(pixels.dtype).tobytes()
+
+    job = _job(case, tmp_path, empty)
+    result = _run(job)
+    _is_withheld(job, result, "the striata could not be told from the background")
+    assert _values(result)["sbr_striatum_right"] < 1.0
+    assert _values(result)["striata_explained"] < 0.3
+
+
+@pytest.mark.parametrize("is_upper", [True, False])
+def test_a_head_cut_off_and_padded_is_refused(case, tmp_path, is_upper):
+    def pad(dataset: Dataset) -> None:
+        pixels = dataset.pixel_array.copy()
+        third = len(pixels) // 3
+        pixels[slice(None, third) if is_upper else slice(-third, None)] = 0
+        dataset.PixelData = pixels.tobytes()
+
+    with pytest.raises(Refused, match="no counts at all"):
+        dat.build_app(_job(case, tmp_path, pad)).run()
+
+
+def _lay(dataset: Dataset, *, prone: bool, feet_first: bool) -> None:
+    modifier = dataset.PatientOrientationCodeSequence[0].PatientOrientationModifierCodeSequence[0]
+    modifier.CodeValue, modifier.CodeMeaning = ("1240000", "prone") if prone else ("40199007", "supine")
+    gantry = dataset.PatientGantryRelationshipCodeSequence[0]
+    gantry.CodeValue = "102541007" if feet_first else "102540008"
+    gantry.CodeMeaning = "feet-first" if feet_first else "headfirst"
+
+
+@pytest.mark.parametrize(("prone", "feet_first"), [(True, False), (False, True), (True, True)])
+def test_a_position_with_the_axes_of_another_one_is_refused(case, tmp_path, prone, feet_first):
+    with pytest.raises(Refused, match="may be exchanged") as refused:
+        dat.build_app(
+            _job(case, tmp_path, lambda dataset: _lay(dataset, prone=prone, feet_first=feet_first))
+        ).run()
+    assert refused.value.attribute.startswith("Patient")
+
+
+@pytest.mark.parametrize(("prone", "feet_first"), [(True, False), (False, True)])
+def test_a_position_with_its_own_axes_gives_the_same_sides(case, done, tmp_path, prone, feet_first):
+    """A scanner's axes run the other way in a patient who lies the other way."""
+    signs = np.array([-1, -1 if prone else 1, -1 if feet_first else 1])
+
+    def lie(dataset: Dataset) -> None:
+        _lay(dataset, prone=prone, feet_first=feet_first)
+        detector = dataset.DetectorInformationSequence[0]
+        row, column = (np.array(detector.ImageOrientationPatient[i : i + 3], float) for i in (0, 3))
+        step = float(dataset.SpacingBetweenSlices) * np.cross(row, column)
+        z, y, x = dataset.pixel_array.shape
+        far = np.array(detector.ImagePositionPatient, float)
+        # The voxels are stored along the new axes: each reversed axis starts at its other end.
+        far += row * float(dataset.PixelSpacing[1]) * (x - 1)
+        far += column * float(dataset.PixelSpacing[0]) * (y - 1) * (signs[1] < 0)
+        far += step * (z - 1) * (signs[2] < 0)
+        detector.ImagePositionPatient = [float(f"{v:.6f}") for v in far]
+        detector.ImageOrientationPatient = [*(row * signs[0]), *(column * signs[1])]
+        dataset.PixelData = np.ascontiguousarray(
+            dataset.pixel_array[:: signs[2], :: signs[1], :: signs[0]]
+        ).tobytes()
+        if signs[0] * signs[1] * signs[2] < 0:
+            dataset.SpacingBetweenSlices = -float(dataset.SpacingBetweenSlices)
+
+    _, as_stored = done
+    found = _values(_run(_job(case, tmp_path, lie)))
+    for name in ("sbr_striatum_right", "sbr_striatum_left", "sbr_putamen_right"):
+        assert found[name] == pytest.approx(_values(as_stored)[name], abs=0.03), name
+
+
+# ------------------------------------------------------------------- the age
+
+
+@pytest.mark.parametrize("stated", ["000Y", "004Y", "120Y"])
+def test_an_age_that_nobody_has_gives_neither_z_nor_probability(case, tmp_path, stated):
+    def aged(dataset: Dataset) -> None:
+        dataset.PatientAge = stated
+
+    found = _run(_job(case, tmp_path, aged))
+    assert _values(found)["z_striatum_mean"] is None
+    assert _values(found)["p_deficit"] is None
+    assert "none of an adult" in found["measurements"]["p_deficit"]["why_missing"]
+
+
+def test_an_age_that_contradicts_the_date_of_birth_is_told(case, tmp_path):
+    def aged(dataset: Dataset) -> None:
+        dataset.PatientAge = f"{int(dataset.PatientAge[:3]) - 5:03d}Y"
+
+    warnings = _run(_job(case, tmp_path, aged))["warnings"]
+    assert any("contradicts the date of birth" in warning for warning in warnings)
 
 
 def test_without_an_age_there_is_no_probability_of_disease(case, tmp_path):

@@ -32,6 +32,8 @@ INTENDED_USE_CODE = codes.private("INTENDED_USE", "Intended use of the algorithm
 INJECTION = codes.private("RP_INJECTION", "Radiopharmaceutical injection")
 LOWER_UNCERTAINTY = Code("371885007", "SCT", "-, range of lower measurement uncertainty")
 UPPER_UNCERTAINTY = Code("371886008", "SCT", "+, range of upper measurement uncertainty")
+Z_SCORE = Code("121416", "DCM", "Z-Score of measurement")
+POPULATION = Code("121405", "DCM", "Population description")
 FINDING = Code("121071", "DCM", "Finding")
 FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 CODE_MEANING_LIMIT = 64
@@ -55,6 +57,19 @@ class TimePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZScore:
+    """How far a measurement lies from those of a population (TID 311), in its standard deviations.
+
+    Args:
+        value: Finite.
+        population: Who they are, in words.
+    """
+
+    value: float
+    population: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Number:
     """One NUM item (TID 300).
 
@@ -67,6 +82,7 @@ class Number:
         site: Where, when that is not the group's finding site.
         qualifier: Why the value is to be taken with care (CID 42).
         uncertainty: Lower and upper measurement uncertainty, same unit, both positive.
+        z: Of this measurement; becomes a property of it, so that nobody asks whose z it is.
     """
 
     name: Code
@@ -77,6 +93,7 @@ class Number:
     site: Code | None = None
     qualifier: Code | None = None
     uncertainty: tuple[float, float] | None = None
+    z: ZScore | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +353,18 @@ def _measurement(number: Number) -> sr.Measurement:
                 relationship_type=sr.RelationshipTypeValues.HAS_PROPERTIES,
             )
             measurement[0].ContentSequence.append(item)
+    if number.z is not None:
+        measurement[0].ContentSequence = measurement[0].get("ContentSequence", ContentSequence())
+        has = sr.RelationshipTypeValues.HAS_PROPERTIES
+        measurement[0].ContentSequence += [
+            NumContentItem(
+                name=Z_SCORE,
+                value=_finite(number.z.value, Z_SCORE.meaning),
+                unit=codes.NO_UNITS,
+                relationship_type=has,
+            ),
+            TextContentItem(name=POPULATION, value=number.z.population, relationship_type=has),
+        ]
     return measurement
 
 
