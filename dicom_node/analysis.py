@@ -17,8 +17,8 @@ from pydicom import dcmread
 from dicom_node.catalog import App
 from dicom_node.config import NodeConfig
 from dicom_node.errors import Misconfigured
+from dicom_node.infer.newest import OnProgress
 from dicom_node.infer.pool import AppPool
-from dicom_node.infer.process import OnProgress
 from dicom_node.infer.request import write_request
 from dicom_node.store.ledger import Ledger
 from dicom_node.store.tables import JobRow

@@ -247,6 +247,27 @@ def retry(job: str, config_path: Path) -> None:
     click.echo(f"{job}: ready")
 
 
+@main.command("take-back")
+@click.argument("version")
+@CONFIG
+def take_back(version: str, config_path: Path) -> None:
+    """Take the ledger back to VERSION (such as 0001), before an older dicom-node is installed again.
+
+    Stop the node first, and keep a copy: what the older version does not know is lost.
+    """
+    from dicom_node.serve import unused
+    from dicom_node.store.ledger import take_ledger_back
+
+    config = _load(config_path)
+    _require_ledger(config, config_path)
+    try:
+        with unused(config.node.data_dir):
+            take_ledger_back(config.database_url(), version)
+    except Misconfigured as error:
+        _fail(f"{config_path}: {error}", EXIT_MISUSED)
+    click.echo(f"the ledger is of version {version}")
+
+
 @main.command(context_settings={"ignore_unknown_options": False})
 @click.argument("app")
 @click.option("--seed", type=int, required=True, help="Seed of the first case; the next has SEED + 1.")
@@ -323,17 +344,25 @@ def _app_command(
 
 
 def _ledger(config: NodeConfig, config_path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from dicom_node.store.ledger import open_ledger
+    from dicom_node.store.ledger import open_ledger_as_it_is
 
+    _require_ledger(config, config_path)
+    try:
+        ledger = open_ledger_as_it_is(config.database_url(), config.node.data_dir)
+    except Misconfigured as error:
+        _fail(f"{config_path}: {error}", EXIT_MISUSED)
+        raise
+    click.get_current_context().call_on_close(ledger.close)
+    return ledger
+
+
+def _require_ledger(config: NodeConfig, config_path: Path) -> None:
+    """End here when SQLite would make an empty file of what is not there."""
     if config.node.database == "sqlite" and not (config.node.data_dir / "ledger.sqlite").exists():
         _fail(
             f"{config_path}: no ledger in {config.node.data_dir} yet; `dicom-node serve` makes it",
             EXIT_FAILED,
         )
-    try:
-        return open_ledger(config.database_url(), config.node.data_dir)
-    except Misconfigured as error:
-        _fail(f"{config_path}: {error}", EXIT_MISUSED)
 
 
 if __name__ == "__main__":

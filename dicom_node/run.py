@@ -17,7 +17,8 @@ from dicom_node import __version__
 from dicom_node.analysis import verify_output
 from dicom_node.catalog import App, find_app
 from dicom_node.errors import Misconfigured, NotForThisApp, OutsideEnvelope, Refused
-from dicom_node.infer.process import AppProcess, OnProgress
+from dicom_node.infer.newest import OnProgress
+from dicom_node.infer.process import AppProcess
 from dicom_node.infer.request import write_request
 from dicom_node.route import AppVerdict, Decision, route_study
 from operators.select.digests import settings_digest

@@ -20,8 +20,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -46,6 +46,8 @@ from dicom_node.store.ledger import Ledger, open_ledger
 from dicom_node.store.writer import InstanceWriter
 from dicom_node.web import NodeView, app_document, create_app
 from dicom_node.work import Work
+
+ROLES = ("all", "receive", "work", "web")
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 """Less free space than this and the node says that it is not ready."""
@@ -310,6 +312,19 @@ class _lock:  # noqa: N801  reads as what it does
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+
+
+@contextmanager
+def unused(data_dir: Path) -> Iterator[None]:
+    """No node begins to use the data folder while the block runs.
+
+    Raises:
+        Misconfigured: One is using it.
+    """
+    with ExitStack() as held:
+        for role in ROLES:
+            held.enter_context(_lock(data_dir, role))
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
 from alembic.util.exc import CommandError
 from sqlalchemy import Engine, create_engine, event, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.errors import IllegalTransition, Misconfigured
 from dicom_node.store.instances import StoredInstance
+from dicom_node.store.schema import bring_up_to_date, check_up_to_date, take_back
 from dicom_node.store.states import ENDED, JobState, check_transition
 from dicom_node.store.tables import (
     DeliveredRow,
@@ -39,7 +40,9 @@ from dicom_node.store.tables import (
     VerdictRow,
 )
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+SQLITE_LOCK_LIMIT_S = 30
+"""How long a process waits for another one that writes."""
+
 CONFLICT = "instance_conflict"
 """Action in the history of a study: an image's SOP Instance UID belongs to another content too."""
 
@@ -88,29 +91,63 @@ def _now() -> datetime:
 
 
 def open_ledger(url: str, data_dir: Path) -> Ledger:
-    """The ledger at a database URL, created or migrated as needed.
+    """The ledger at a database URL, created or brought up to date as needed.
 
     Raises:
-        Misconfigured: The database cannot be reached or created.
+        Misconfigured: The database cannot be reached or created, or the ledger is of a later program.
     """
     engine = _engine(url)
+    with _told_as_misconfigured(engine):
+        bring_up_to_date(engine)
+    return Ledger(engine, data_dir)
+
+
+def open_ledger_as_it_is(url: str, data_dir: Path) -> Ledger:
+    """The ledger at a database URL, for a command that must not change the tables of a running node.
+
+    Raises:
+        Misconfigured: The database cannot be reached, or the ledger is of another program's version.
+    """
+    engine = _engine(url)
+    with _told_as_misconfigured(engine):
+        check_up_to_date(engine)
+    return Ledger(engine, data_dir)
+
+
+def take_ledger_back(url: str, version: str) -> None:
+    """Have the ledger at a database URL as an earlier version of the program needs it.
+
+    Raises:
+        Misconfigured: The database cannot be reached or is in use, or there is no such earlier version.
+    """
+    engine = _engine(url)
+    with _told_as_misconfigured(engine):
+        take_back(engine, version)
+    engine.dispose()
+
+
+@contextmanager
+def _told_as_misconfigured(engine: Engine) -> Iterator[None]:
     try:
-        _migrate(engine)
+        yield
+    except Misconfigured:
+        engine.dispose()
+        raise
     except (SQLAlchemyError, CommandError) as error:
+        engine.dispose()
         raise Misconfigured(
             f"node.database: the ledger cannot be opened ({type(error).__name__}: {error})"
         ) from error
-    return Ledger(engine, data_dir)
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
+    engine = create_engine(url, connect_args={"timeout": SQLITE_LOCK_LIMIT_S})
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.isolation_level = None  # transactions are begun below
@@ -125,12 +162,18 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _migrate(engine: Engine) -> None:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def _write_ahead(connection: Any) -> None:
+    """Set how SQLite writes; on a new file that needs a lock for which SQLite itself does not wait."""
+    deadline = time.monotonic() + SQLITE_LOCK_LIMIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 class Ledger:

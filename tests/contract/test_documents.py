@@ -61,6 +61,12 @@ def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
             assert (page.parent / target).exists(), f"{name}: {target}"
 
 
+def test_every_version_of_the_ledger_is_on_the_page_about_updates() -> None:
+    page = text_of("deploy/update.md")
+    for migration in (REPOSITORY / "dicom_node" / "store" / "migrations" / "versions").glob("0*.py"):
+        assert f"| {migration.name[:4]} |" in page, migration.name
+
+
 def test_the_changelog_has_what_is_being_made_or_this_version() -> None:
     changelog = text_of("CHANGELOG.md")
     assert "## [Unreleased]" in changelog or f"## [{__version__}]" in changelog

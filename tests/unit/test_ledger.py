@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
 
-from dicom_node.errors import IllegalTransition
+from dicom_node.errors import IllegalTransition, Misconfigured
 from dicom_node.store.instances import StoredInstance
-from dicom_node.store.ledger import MIGRATIONS, Ledger, NewJob, NewVerdict, open_ledger
+from dicom_node.store.ledger import (
+    Ledger,
+    NewJob,
+    NewVerdict,
+    open_ledger,
+    open_ledger_as_it_is,
+    take_ledger_back,
+)
 from dicom_node.store.states import JobState
 from dicom_node.store.tables import Base
 from dicom_node.store.views import Views
+from tests.integration.earlier_ledger import (
+    JOB_ID,
+    PROGRESS_COLUMNS,
+    complaints,
+    make_first_ledger,
+    start_opening,
+)
 
 STUDY = "1.2.3"
 
@@ -171,22 +186,82 @@ def test_progress_is_known_while_a_job_runs_and_no_longer(ledger: Ledger) -> Non
     ledger.note_progress("a job that is not there", "segmenting", 0.4)
 
 
-def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+@pytest.fixture
+def first_url(tmp_path: Path) -> str:
+    """A ledger of the first version, with one job."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    engine = create_engine(url)
+    make_first_ledger(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    engine.dispose()
+    return url
+
+
+def columns_of_jobs(url: str) -> set[str]:
+    engine = create_engine(url)
+    columns = {column["name"] for column in inspect(engine).get_columns("job")}
+    engine.dispose()
+    return columns
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(first_url: str, tmp_path: Path) -> None:
+    ledger = open_ledger(first_url, tmp_path)
+    job = ledger.job(JOB_ID)
+    assert job is not None
+    assert (job.state, job.inputs, job.progress_stage) == ("running", {"early": ["instances/1.dcm"]}, None)
+    ledger.note_progress(JOB_ID, "segmenting", 0.5)
+    with ledger.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    ledger.close()
+
+
+def test_who_only_reads_leaves_an_earlier_ledger_as_it_is_and_says_what_to_do(
+    first_url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Misconfigured, match=r"version 0001.*when the node is next started"):
+        open_ledger_as_it_is(first_url, tmp_path)
+    assert columns_of_jobs(first_url).isdisjoint(PROGRESS_COLUMNS)
+    open_ledger(first_url, tmp_path).close()
+    open_ledger_as_it_is(first_url, tmp_path).close()
+
+
+def test_a_ledger_is_taken_back_for_an_earlier_program(first_url: str, tmp_path: Path) -> None:
+    open_ledger(first_url, tmp_path).close()
+    with pytest.raises(Misconfigured, match=r"'0000'.*allowed are 0001"):
+        take_ledger_back(first_url, "0000")
+    take_ledger_back(first_url, "0001")
+    assert columns_of_jobs(first_url).isdisjoint(PROGRESS_COLUMNS)
+    ledger = open_ledger(first_url, tmp_path)
+    assert ledger.job(JOB_ID) is not None
+    ledger.close()
+
+
+def test_a_ledger_of_a_later_program_is_refused_with_what_to_do(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     ledger = open_ledger(url, tmp_path)
-    ledger.record_instances([instance(ledger, 1)])
-    (job_id,) = route(ledger, new_job())
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(MIGRATIONS))
     with ledger.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0001")
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     ledger.close()
-    again = open_ledger(url, tmp_path)
-    job = again.job(job_id)
-    assert job is not None
-    assert (job.state, job.progress_stage) == ("ready", None)
-    again.close()
+    for opening in (open_ledger, open_ledger_as_it_is):
+        with pytest.raises(Misconfigured, match=r"9999.*dicom-node take-back"):
+            opening(url, tmp_path)
+
+
+@pytest.mark.parametrize("is_update", [True, False], ids=["after an update", "for the first time"])
+def test_roles_that_start_together_all_start(
+    is_update: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    file = tmp_path / "ledger.sqlite"
+    url: str = request.getfixturevalue("first_url") if is_update else f"sqlite:///{file}"
+    held = sqlite3.connect(file, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")  # all of them have looked before one may write
+    processes = start_opening(url, tmp_path, 2)
+    time.sleep(1.0)
+    held.execute("ROLLBACK")
+    held.close()
+    assert complaints(processes) == []
+    assert columns_of_jobs(url) >= set(PROGRESS_COLUMNS)
 
 
 def test_a_failed_job_begins_again_with_a_new_run(ledger: Ledger) -> None:
