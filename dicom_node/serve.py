@@ -305,6 +305,7 @@ class _lock:  # noqa: N801  reads as what it does
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._file.close()
             raise Misconfigured(
                 f"node.data_dir = {str(self._data_dir)!r}: another node is using it"
             ) from None
