@@ -65,6 +65,36 @@ def test_the_tracer_is_known_by_the_meaning_of_a_local_code(build, dat):
 
 
 @pytest.mark.parametrize(
+    ("meaning", "text", "is_taken"),
+    [
+        ("DaTSCAN 185 MBq", None, True),
+        ("ダットスキャン静注", None, True),
+        ("RI drug 77", "DaTSCAN", True),
+        ("ミオMIBG", "I-123 MIBG", False),
+        ("RI drug 78", "I-123 IMP", False),
+    ],
+)
+def test_a_code_of_the_hospitals_own_does_not_hide_the_name(build, dat, meaning, text, is_taken):
+    study = brain(build, code="RP-77", text=text)
+    code = study.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalCodeSequence[0]
+    code.CodingSchemeDesignator, code.CodeMeaning = "99HOSPITAL", meaning
+    verdict = choose_inputs(dat, build.series_of(study))
+    assert isinstance(verdict, Taken if is_taken else NotForThisApp), verdict
+
+
+def test_of_several_reconstructions_the_one_with_attenuation_correction_is_taken(build, dat):
+    corrected = brain(build, CorrectedImage=["DECY", "ATTN"], SeriesInstanceUID="1.2.3.1")
+    later = brain(
+        build, CorrectedImage=["DECY"], SeriesInstanceUID="1.2.3.2", SOPInstanceUID="1.2.3.2.1",
+        ContentTime="150000",
+    )  # fmt: skip
+    for order in ((corrected, later), (later, corrected)):
+        verdict = choose_inputs(dat, build.series_of(*order))
+        assert isinstance(verdict, Taken), verdict
+        assert [one.text("SeriesInstanceUID") for one in verdict.inputs["spect"]] == ["1.2.3.1"]
+
+
+@pytest.mark.parametrize(
     ("description", "is_taken"),
     [
         ("DaT SPECT AC", True),
@@ -73,6 +103,7 @@ def test_the_tracer_is_known_by_the_meaning_of_a_local_code(build, dat):
         ("dat_recon", True),
         ("Brain perfusion data", False),
         ("Update of protocol", False),
+        ("MIBG and DaT", False),
         ("脳血流SPECT", False),
     ],
 )
