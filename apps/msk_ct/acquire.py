@@ -17,6 +17,8 @@ from operators.geometry import VolumeGeometry
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+THICKEST_MM = 6.0
+"""More than the app's rules take: such cases are there to be learned from, not to be sent."""
 LARGEST_VOXELS = 11_500_000
 
 
@@ -170,7 +172,7 @@ def _affordable(spacing_z_mm: float, height_mm: float, matrix: int) -> float:
     for wider in (spacing_z_mm, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0):
         if wider >= spacing_z_mm and matrix**2 * height_mm / wider <= LARGEST_VOXELS:
             return wider
-    return 5.0
+    return THICKEST_MM
 
 
 def put_table(hu: Field, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> None:

@@ -389,7 +389,7 @@ def sacrum(points: Points, shape: BoneShape) -> Field:
     canal_r = np.interp(s, [5, 20, 60, 110], [0.1, 3.5, 6, 8]).astype(np.float32)
     canal = np.sqrt((x * np.float32(0.75)) ** 2 + (v - half - canal_r * np.float32(0.7)) ** 2) - canal_r
     out = intersection(out, -canal, 1.5)
-    for height, lateral, radius in ((86, 25, 5.0), (67, 22, 4.5), (49, 18.5, 4.0), (32, 15, 3.2)):
+    for height, lateral, radius in ((86, 24, 6.5), (67, 21, 5.5), (49, 18, 4.5), (32, 15, 3.5)):
         along = s - height - v * np.float32(0.35)
         hole = np.hypot(width - lateral, along) - np.float32(radius)
         out = intersection(out, -np.asarray(hole, dtype=np.float32), 1.5)
