@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.msk_ct.cases import find_cases, read_case
-from apps.msk_ct.prepare import Prepared, prepare
+from apps.msk_ct.prepare import PIXEL_MM, SLICE_MM, Prepared, prepare
 from apps.msk_ct.structures import classes_of
 
 WORKERS = 2
@@ -71,8 +72,7 @@ def read_samples(data: Path, cache: Path | None = None) -> Iterator[Sample]:
 def _sample(folder: Path, cache: Path | None) -> Sample:
     if cache is None:
         return sample_of_folder(folder)
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    path = cache / f"{name}.npz"
+    path = cache / f"{cache_name(folder)}.npz"
     if path.exists():
         with np.load(path) as kept:
             return Sample(
@@ -83,14 +83,23 @@ def _sample(folder: Path, cache: Path | None) -> Sample:
             )
     sample = sample_of_folder(folder)
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
-        patient_id=sample.patient_id,
-        hu=sample.hu_zyx,
-        classes=sample.classes_zyx,
-        tissues=sample.tissues_zyx,
-    )
+    with tempfile.NamedTemporaryFile(dir=cache, suffix=".npz", delete=False) as whole:
+        np.savez(
+            whole,
+            patient_id=sample.patient_id,
+            hu=sample.hu_zyx,
+            classes=sample.classes_zyx,
+            tissues=sample.tissues_zyx,
+        )
+    Path(whole.name).replace(path)
     return sample
+
+
+def cache_name(folder: Path) -> str:
+    """Of a prepared case: another one when the case or the model's grid is another."""
+    digest = hashlib.sha256(f"{folder.resolve()} {SLICE_MM} {PIXEL_MM}".encode())
+    digest.update((folder / "truth.json").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def slice_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:

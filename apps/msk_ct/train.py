@@ -29,7 +29,7 @@ from apps.msk_ct.prepare import CHANNELS, CONTEXT_MM, PIXEL_MM, SLICE_MM
 from apps.msk_ct.samples import Sample, read_samples, slice_weights
 from apps.msk_ct.segment import PROFILES
 from apps.msk_ct.structures import STRUCTURES
-from operators.bundle import build_network, inference_settings, load_metadata, save_weights
+from operators.bundle import build_network, choose_device, inference_settings, load_metadata, save_weights
 from operators.infer.bayesian_unet import BayesianUNet
 from operators.phantom.identity import generator
 from operators.train.loop import Schedule, bars
@@ -67,25 +67,31 @@ def train(
     bundle: Path,
     *,
     seed: int = 0,
-    device: str = "auto",  # noqa: ARG001
+    device: str = "auto",
     steps: int = STEPS,
     cache: Path | None = None,
 ) -> None:
-    """Trains the network and writes a bundle; the same seed and cases give the same weights.
+    """Trains the network and writes a bundle.
+
+    The same seed and cases give the same weights, bit for bit on the CPU of one kind of machine,
+    within rounding on a GPU. Limits of uncertainty are measured on the CPU either way.
 
     Args:
         data: Folder of case folders.
         bundle: Folder to write: configs and weights.
         seed: Of everything random.
-        device: Of no use: the loop computes on processor cores, so that weights can be repeated.
+        device: ``auto``, ``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
         steps: Optimiser steps.
         cache: Folder in which prepared cases are kept between runs.
 
     Raises:
         FileNotFoundError: The folder holds no case.
+        ValueError: A phantom is of hospital B, which is kept for evaluation.
         Refused: A case cannot be used.
     """
+    _check_hospitals(data)
     torch.manual_seed(seed)
+    where = choose_device(device)
     settings = inference_configuration()
     with bars() as progress:
         samples = _read(data, cache, progress)
@@ -100,6 +106,7 @@ def train(
             shards=SHARDS,
             title="learning structures",
             progress=progress,
+            device=where,
         )
     training = {
         "kind": training_kind(data),
@@ -132,10 +139,10 @@ def calibrate_bundle(bundle: Path, folders: Sequence[Path]) -> None:
     told = Console(stderr=True)
     for folder in track(folders, description="calibrating", console=told):
         rows += measure_case(read_case(folder), bundle, "cpu", [], profile=CALIBRATED)
-    if not rows:
+    if not any(np.isfinite(row["psv"]) for row in rows):
         told.print(
-            "No patient was held out: what accuracy is to be expected of a structure is not known, and "
-            "results say so. About 10 patients are needed for it."
+            f"Of {len(folders)} patients held out nothing was found: what accuracy is to be expected of a "
+            "structure is not known, and results say so. About 10 patients are needed for it."
         )
         return
     pairs: dict[str, list[tuple[float, float]]] = {}
@@ -176,12 +183,14 @@ def slice_loss(samples: list[Sample], elsewhere: list[Sample], seed: int, steps:
                 sample = elsewhere[int(rng.integers(len(elsewhere)))]
                 index = int(rng.integers(len(sample.hu_zyx)))
             drawn.append(draw_slice(sample, index, rng))
-        images, classes = (torch.stack(part) for part in zip(*drawn, strict=True))
+        where = next(network.parameters()).device
+        images, classes = (torch.stack(part).to(where) for part in zip(*drawn, strict=True))
         source = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            scores = network.decode(network.encode(images), network.draw(len(images), generator=source))
+        with torch.autocast(where.type, dtype=torch.bfloat16):
+            keep = network.draw(len(images), generator=source, device=where)
+            scores = network.decode(network.encode(images), keep)
         scores = scores.float()
-        weight = rarity ** (FIRST_RARITY * max(0.0, 1 - step / (EVEN_AFTER * steps)))
+        weight = (rarity ** (FIRST_RARITY * max(0.0, 1 - step / (EVEN_AFTER * steps)))).to(where)
         entropy = functional.cross_entropy(scores, classes, weight=weight)
         out: torch.Tensor = entropy + overlap(scores, classes[:, None])
         return out
@@ -205,6 +214,13 @@ def _read(data: Path, cache: Path | None, progress: Progress) -> list[Sample]:
         samples.append(sample)
         progress.advance(bar)
     return samples
+
+
+def _check_hospitals(data: Path) -> None:
+    for folder in find_cases(data):
+        truth = read_truth(folder)
+        if "phantom" in str(truth.get("kind", "")) and truth.get("hospital") == "B":
+            raise ValueError(f"{folder.name} is of hospital B, whose patients are kept for evaluation")
 
 
 def training_kind(data: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -12,25 +11,32 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from apps.msk_ct import evaluate as evaluation
+from apps.msk_ct import train as training
+from apps.msk_ct.cases import TruthCase, find_cases, read_case
 from apps.msk_ct.confidence import relative_variance
 from apps.msk_ct.elsewhere import elsewhere_samples
 from apps.msk_ct.phantom import Case, generate, simulate
 from apps.msk_ct.prepare import PIXEL_MM, SLICE_MM
+from apps.msk_ct.samples import cache_name
 from apps.msk_ct.segment import segment
 from apps.msk_ct.segmentation import Segmentation
 from apps.msk_ct.structures import SEGMENTS
-from apps.msk_ct.train import train
+from apps.msk_ct.train import calibrate_bundle, train
 from operators.bundle import inference_settings, load_network
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.infer.bayesian_unet import BayesianUNet
 from operators.infer.monte_carlo import draws_of, run_passes
 from operators.read.ct import CtVolume
+from operators.train.split import split_patients
 
 MODEL = Path(__file__).resolve().parents[2] / "apps" / "msk_ct" / "model"
 AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 PASSES = 4
 SHIFTED_SEED = 100_000
+HOLDS_ONE_OUT = 4
+"""Seed of a training that holds out one of the two patients."""
 
 
 @pytest.fixture(scope="module")
@@ -113,20 +119,98 @@ def test_the_variance_is_that_of_the_passes_without_a_bias_by_their_number(passe
     assert np.allclose(found.variance_zyx, expected.numpy(), atol=1e-6)
 
 
-def test_training_repeats_itself_bit_for_bit_and_calibrates_on_patients_held_out(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
     for seed in (0, 1):
-        generate(seed, tmp_path / "cases" / f"case_{seed}")
+        generate(seed, folder / f"case_{seed}")
+    return folder
+
+
+def row_of(number: int, psv: float, dice: float) -> dict[str, float]:
+    return dict.fromkeys(evaluation.COLUMNS, 0.5) | {"structure": float(number), "psv": psv, "dice": dice}
+
+
+def test_training_repeats_itself_bit_for_bit_and_calibrates_on_patients_held_out(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(one: TruthCase, *_: object, **__: object) -> list[dict[str, float]]:
+        measured.append(one.patient_id)
+        return [row_of(2, 0.01, 0.9), row_of(2, 0.05, 0.4), row_of(3, 0.02, 0.8)]
+
+    monkeypatch.setattr(training, "measure_case", measure)
+    monkeypatch.setattr(training, "SLICES_EACH", 2)
     for name in ("one", "two"):
-        train(tmp_path / "cases", tmp_path / name, seed=3, steps=2, cache=tmp_path / "cache")
+        train(cases, tmp_path / name, seed=HOLDS_ONE_OUT, steps=2, cache=tmp_path / "cache", device="cpu")
     weights = [
         (tmp_path / name / "models" / "structures.safetensors").read_bytes() for name in ("one", "two")
     ]
     assert weights[0] == weights[1]
-    described = json.loads((tmp_path / "one" / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    assert described["training"]["kind"] == "synthetic"
-    assert "date" not in described["training"]
+    patients = [read_case(folder).patient_id for folder in find_cases(cases)]
+    _, held_out = split_patients(patients, share=training.VALIDATION_SHARE, seed=HOLDS_ONE_OUT)
+    assert measured == [patients[i] for i in held_out] * 2
+    assert len(held_out) == 1
+    text = (tmp_path / "one" / "configs" / "metadata.json").read_text(encoding="utf-8")
+    described = json.loads(text)["training"]
+    assert described["kind"] == "synthetic"
+    assert "date" not in described
+    assert described["held_out_patients"] == described["patients"] == 1
+    assert described["held_out_dice"] == pytest.approx(0.7)
+    assert not any(patient in text for patient in patients)
+    confidence = inference_settings(tmp_path / "one")["confidence"]
+    assert set(confidence["psv_limits"]) == {"femur", "adductor_muscles"}
+    assert (confidence["passes"], confidence["profile"]) == (10, "cpu")
     network = load_network(tmp_path / "one", "structures", torch.device("cpu"))
     assert isinstance(network, BayesianUNet)
+
+
+def test_without_patients_held_out_it_is_said_that_accuracy_is_not_known(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "inference.json").write_text("{}", encoding="utf-8")
+    calibrate_bundle(tmp_path, [])
+    assert "what accuracy is to be expected" in " ".join(capsys.readouterr().err.split())
+    assert "confidence" not in inference_settings(tmp_path)
+
+
+def test_training_computes_on_the_device_that_is_asked_for(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reached(Exception):
+        """The loop."""
+
+    def loop(*_: object, device: torch.device, **__: object) -> None:
+        raise Reached(device.type)
+
+    monkeypatch.setattr(training, "train_in_shards", loop)
+    monkeypatch.setattr(training, "read_samples", lambda *_: elsewhere_samples([0]))
+    monkeypatch.setattr(training, "slice_loss", lambda *_: None)
+    for device in ("cuda", "cpu"):
+        with pytest.raises(Reached, match=device):
+            train(cases, tmp_path, device=device)
+
+
+def test_patients_that_are_kept_for_evaluation_are_not_learned_from(tmp_path: Path) -> None:
+    folder = tmp_path / "case"
+    (folder / "dicom").mkdir(parents=True)
+    truth = {"kind": "msk_ct phantom", "hospital": "B"}
+    (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
+    with pytest.raises(ValueError, match="hospital B"):
+        train(tmp_path, tmp_path / "bundle")
+
+
+def test_prepared_cases_are_not_those_of_an_earlier_phantom(tmp_path: Path) -> None:
+    folder = tmp_path / "case"
+    folder.mkdir()
+    names = set()
+    for volume in (1.0, 2.0):
+        (folder / "truth.json").write_text(json.dumps({"volumes_ml": volume}), encoding="utf-8")
+        names |= {cache_name(folder), cache_name(folder)}
+    assert len(names) == 2
 
 
 def test_a_network_that_has_learned_nothing_is_refused_and_not_believed(tmp_path: Path, case: Case) -> None:
@@ -214,7 +298,11 @@ def test_one_side_alone_keeps_its_side(case: Case, found: Segmentation) -> None:
 
 @pytest.mark.parametrize("seed", [100, 101, 102], ids=["head", "bottle", "chest"])
 def test_what_is_neither_hip_nor_thigh_is_refused(seed: int) -> None:
-    """Other seeds than those of the training."""
+    """Other seeds than those of the training, but crude shapes of the same kind.
+
+    The one real CT of another part of the body is an upper abdomen (tests/integration); no real chest or head
+    was tried.
+    """
     (sample,) = elsewhere_samples([seed])
     hu = sample.hu_zyx.astype(np.float32)
     geometry = VolumeGeometry(hu.shape, (SLICE_MM, PIXEL_MM, PIXEL_MM), (0.0, 0.0, 0.0), AXIAL)
@@ -231,10 +319,7 @@ def test_passes_and_profile_must_make_sense(case: Case) -> None:
 
 def test_progress_grows_to_its_end(case: Case) -> None:
     told: list[float] = []
-    part = dataclasses.replace(
-        volume_of(case), hu_zyx=volume_of(case).hu_zyx[::1], geometry=case.scanner.geometry
-    )
-    segment(part, bundle=MODEL, device="cpu", passes=2, report_progress=told.append)
+    segment(volume_of(case), bundle=MODEL, device="cpu", passes=2, report_progress=told.append)
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1)
     assert all(b - a < 0.3 for a, b in itertools.pairwise(told))
