@@ -83,15 +83,18 @@ def test_a_code_of_the_hospitals_own_does_not_hide_the_name(build, dat, meaning,
 
 
 def test_of_several_reconstructions_the_one_with_attenuation_correction_is_taken(build, dat):
-    corrected = brain(build, CorrectedImage=["DECY", "ATTN"], SeriesInstanceUID="1.2.3.1")
+    corrected = brain(
+        build, CorrectedImage=["DECY", "ATTN"], SeriesInstanceUID="1.2.3.2", ContentDate="20240101",
+        ContentTime="140000",
+    )  # fmt: skip
     later = brain(
-        build, CorrectedImage=["DECY"], SeriesInstanceUID="1.2.3.2", SOPInstanceUID="1.2.3.2.1",
-        ContentTime="150000",
+        build, CorrectedImage=["DECY"], SeriesInstanceUID="1.2.3.1", SOPInstanceUID="1.2.3.1.1",
+        ContentDate="20240101", ContentTime="150000",
     )  # fmt: skip
     for order in ((corrected, later), (later, corrected)):
         verdict = choose_inputs(dat, build.series_of(*order))
         assert isinstance(verdict, Taken), verdict
-        assert [one.text("SeriesInstanceUID") for one in verdict.inputs["spect"]] == ["1.2.3.1"]
+        assert [one.text("SeriesInstanceUID") for one in verdict.inputs["spect"]] == ["1.2.3.2"]
 
 
 @pytest.mark.parametrize(
