@@ -60,35 +60,32 @@ def calibrate(
     """``confidence`` of inference.json from held-out patients.
 
     A segment has failed when its Dice is more than `FAILED_BELOW_SD` standard deviations below the
-    mean of all. PSV differs between structures, so it is taken relative to the median of its
-    structure; one factor for all structures, the one that tells failed segments from others best
-    (Youden's index), makes limits of the medians.
+    mean of all. One PSV for all structures, the one that parts failed segments from others best (Youden's
+    index), is the limit of each structure that patients were held out for. Limits relative to
+    what is usual for a structure parted them less well where this was tried.
 
     Args:
         structures: By name, (PSV, Dice) of each segment of the held-out patients.
         passes: Stochastic passes of these numbers.
         profile: Of these numbers.
     """
-    medians = {
-        name: float(np.median([psv for psv, _ in pairs])) for name, pairs in structures.items() if len(pairs)
-    }
-    ratio = np.array([psv / medians[name] for name in medians for psv, _ in structures[name]])
-    dice = np.array([value for name in medians for _, value in structures[name]])
+    seen = [name for name, pairs in structures.items() if pairs]
+    psv = np.array([value for name in seen for value, _ in structures[name]])
+    dice = np.array([value for name in seen for _, value in structures[name]])
     limit = float(dice.mean() - FAILED_BELOW_SD * dice.std())
     failed = dice < limit
-    steps = np.unique(ratio)
+    steps = np.unique(psv)
     gains = [
-        ((ratio > step) & failed).sum() / max(failed.sum(), 1)
-        - ((ratio > step) & ~failed).sum() / max((~failed).sum(), 1)
+        ((psv > step) & failed).sum() / max(failed.sum(), 1)
+        - ((psv > step) & ~failed).sum() / max((~failed).sum(), 1)
         for step in steps
     ]
-    factor = float(steps[int(np.argmax(gains))])
+    psv_limit = round(float(steps[int(np.argmax(gains))]), 8)
     return {
         "failed_below_dice": round(limit, 4),
-        "factor": round(factor, 4),
         "held_out_segments": len(dice),
         "held_out_failed": int(failed.sum()),
         "passes": passes,
         "profile": profile,
-        "psv_limits": {name: round(median * factor, 8) for name, median in medians.items()},
+        "psv_limits": dict.fromkeys(seen, psv_limit),
     }
