@@ -298,7 +298,7 @@ def test_who_reports_after_the_answer_reaches_no_other_job(process: AppProcess, 
 def test_however_often_an_app_reports_little_is_sent() -> None:
     for stages in ([str(number) for number in range(5000)], ["a", "b"] * 2500, ["a"] * 5000):
         told: list[tuple[str, float]] = []
-        report = seldom(lambda *said, told=told: told.append(said), interval_s=1000)  # type: ignore[misc]
+        report = seldom(lambda *said, told=told: told.append(said), interval_s=1000)
         for stage in stages:
             report(stage, 1.0)
             report(stage, math.nan)
@@ -308,15 +308,19 @@ def test_however_often_an_app_reports_little_is_sent() -> None:
 def test_reports_of_many_threads_are_whole_lines_before_the_answer() -> None:
     ours, theirs = socket.socketpair()
     reply = Reply(theirs, 7)
-    threads = [
-        threading.Thread(target=lambda: [reply.progress("s" * 5000, 0.5) for _ in range(50)])
-        for _ in range(8)
-    ]
     received = bytearray()
+
+    def report() -> None:
+        for _ in range(50):
+            reply.progress("s" * 5000, 0.5)
+
+    def read() -> None:
+        while part := ours.recv(65536):
+            received.extend(part)
+
+    threads = [threading.Thread(target=report) for _ in range(8)]
     with ours, theirs:
-        reader = threading.Thread(
-            target=lambda: [received.extend(part) for part in iter(lambda: ours.recv(65536), b"")]
-        )
+        reader = threading.Thread(target=read)
         reader.start()
         for thread in threads:
             thread.start()
