@@ -36,6 +36,7 @@ SEGMENT_DESCRIPTIONS = tuple(
     for segment in SEGMENTS
 )
 UNCERTAINTY = codes.private("SEG_UNCERTAINTY", "Uncertainty of the segmentation")
+MAP_SERIES = "Uncertainty"
 MAP_PIXEL_MM = 1.7
 """The uncertainty is no finer than the model's pixels of 2.4 mm; those of the map stay below this."""
 SHOWN_MUSCLES = ("gluteus_medius", "gluteus_maximus", "iliacus")
@@ -47,7 +48,8 @@ METHOD = (
     "slices and sharp kernels raise it. "
     "Lean mass: volume x 1.06 g/mL x a share from 0 at -30 HU to 1 at +30 HU. Sides are compared as Iwasa "
     "does, but relative to the larger and to the denser side, because which side is affected is not known: "
-    "deficit of volume = (larger - smaller) / larger; deficit of HU = denser - less dense mean. "
+    "deficit of volume = (larger - smaller) / larger; deficit of HU = denser - less dense mean; the smaller "
+    "side need not be the less dense one. "
     "Pred. Dice: agreement of the passes with the result; an expectation, not a measurement. Low expected "
     "accuracy: the variance of the structure is above what it is where held-out phantoms are well outlined."
 )
@@ -75,7 +77,7 @@ def uncertainty_map(findings: Findings) -> MapVolume:
         quantity=msk.VOXEL_VARIANCE,
         unit=codes.NO_UNITS,
         label="Predictive variance of the segmentation",
-        series_label="Uncertainty",
+        series_label=MAP_SERIES,
         ordinal=5,
         in_plane_step=max(1, int(MAP_PIXEL_MM / max(geometry.spacing_mm_zyx[1:]))),
     )
@@ -91,7 +93,10 @@ def report_content(findings: Findings) -> ReportContent:
             tracking_id="Segmentation",
             finding=UNCERTAINTY,
             numbers=(passes,),
-            comments=(f"Profile of the model: {findings.segmentation.profile}.",),
+            comments=(
+                f"Profile of the model: {findings.segmentation.profile}.",
+                f"The variance of each voxel: the parametric map in the series '{MAP_SERIES}' of this study.",
+            ),
         )
     )
     return ReportContent(

@@ -1,4 +1,11 @@
-"""The model of msk_ct on public CTs of patients: an outside check, nothing was fitted to them."""
+"""The model of msk_ct on public CTs of patients: an outside check, but not an unseen test.
+
+The reference of the bones is not drawn by a reader: it is made of the same CT by thresholds of its
+own (`tests.msk_real_ct`), and the edges of bones are refined by thresholds too (`apps.msk_ct.refine`),
+in part while looking at one of these CTs. So the agreement of bones is that of one patient, used
+during development. No weight was learned from any of them. The labels that come with the CT cover
+only a few slices of it.
+"""
 
 from __future__ import annotations
 
