@@ -17,6 +17,7 @@ from rich.progress import track
 from scipy.stats import rankdata
 
 from apps.dat_spect.cases import TruthCase, find_cases, read_case
+from apps.dat_spect.findings import ABNORMAL_FROM, NORMAL_BELOW
 from apps.dat_spect.labels import Feature, Side
 from apps.dat_spect.model import DatModel, load_model
 from apps.dat_spect.scan import measure_scan
@@ -162,6 +163,23 @@ def calibration_error(truth: str, score: str) -> Callable[[Columns], float]:
     return statistic
 
 
+def share_of(
+    decided: Callable[[NDArray[np.float64]], NDArray[np.bool_]], score: str, *, is_abnormal: bool
+) -> Callable[[Columns], float]:
+    """Of the patients with (or without) a deficit, the share whose probability is decided so.
+
+    >>> rows = {"abnormal": np.array([1.0, 1.0, 0.0]), "s": np.array([0.9, 0.2, 0.9])}
+    >>> share_of(lambda p: p >= 0.65, "s", is_abnormal=True)(rows)
+    0.5
+    """
+
+    def statistic(rows: Columns) -> float:
+        chosen = (rows["abnormal"] == float(is_abnormal)) & np.isfinite(rows[score])
+        return float(decided(rows[score][chosen]).mean()) if chosen.any() else MISSING
+
+    return statistic
+
+
 def _further(columns: dict[str, NDArray[np.float64]], patients: list[str]) -> list[str]:
     """Sentences of what else was measured: differences of models, features, calibration, correction."""
     if "abnormal" not in columns:
@@ -178,6 +196,15 @@ def _further(columns: dict[str, NDArray[np.float64]], patients: list[str]) -> li
     ]
     out.append(f"calibration error of model 3: {said(calibration_error('abnormal', 'model3'))}")
     out += [
+        f"{text}: {said(share_of(decided, 'model3', is_abnormal=is_abnormal))}"
+        for text, is_abnormal, decided in (
+            (f"with a deficit and from {ABNORMAL_FROM}", True, lambda p: p >= ABNORMAL_FROM),
+            (f"with a deficit and below {NORMAL_BELOW}", True, lambda p: p < NORMAL_BELOW),
+            (f"without and below {NORMAL_BELOW}", False, lambda p: p < NORMAL_BELOW),
+            (f"without and from {ABNORMAL_FROM}", False, lambda p: p >= ABNORMAL_FROM),
+        )
+    ]
+    out += [
         f"auc of {feature}: {said(area_under_curve(f'is_{feature}', f'p_{feature}'))}"
         for feature in Feature
         if f"is_{feature}" in columns
@@ -188,5 +215,7 @@ def _further(columns: dict[str, NDArray[np.float64]], patients: list[str]) -> li
         ("sbr_error_uncorrected", "sbr_mae where it was corrected here"),
     ):
         if name in columns:
-            out.append(f"{text}: {said(mean_of(name))}")
+            # A refused case has no ratio and is missing here.
+            n = int(np.isfinite(columns[name]).sum())
+            out.append(f"{text}: {said(mean_of(name))}, {n} patients")
     return out

@@ -1,7 +1,9 @@
 """What is normal at an age: a site's regression of binding ratios, and the distance from it.
 
 Uptake falls by a share of itself with each decade, so the logarithm is regressed on age and
-sex. The numbers are a site's own: they hold for its camera and reconstruction.
+sex. What is expected is therefore a median, and z is linear in the ratio around it, with a spread that
+is a share of it. Subjects are healthy ones only, and their values means of both sides: of one side z is a
+little too far from 0. The numbers are a site's own: they hold for its camera and reconstruction.
 """
 
 from __future__ import annotations

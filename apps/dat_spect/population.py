@@ -143,7 +143,9 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What three readers agreed on, blinded to everything but the image.
+    """The three answers that stand for a reader's: true binding through thresholds, with noise.
+
+    No image is looked at, so they know more than a reader could.
 
     Args:
         is_low: F1, low uptake.

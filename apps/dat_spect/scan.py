@@ -148,8 +148,8 @@ def _doubts(
     if placed.explained < SURELY_EXPLAINED:
         doubts.append(
             f"the striata could not be told from the background as the template has them "
-            f"({max(placed.explained, 0.0):.0%} explained, {SURELY_EXPLAINED:.0%} needed): look whether "
-            "there is any uptake in them, and where the regions lie"
+            f"({max(placed.explained, 0.0):.0%} explained, {SURELY_EXPLAINED:.0%} needed): binding may be "
+            "almost lost, or the tracer another one; look where the regions lie"
         )
     share = depth_share(volume.counts_zyx, volume.geometry, template, placed)
     is_contradicted = share < SURELY_DARK if is_said_corrected else share > SURELY_FLAT

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from scipy.spatial.transform import Rotation
 
 from apps.dat_spect import app as dat
 from apps.dat_spect.cases import read_case
@@ -332,6 +333,16 @@ def _mirrored_columns(dataset: Dataset) -> None:
     dataset.PixelData = np.ascontiguousarray(dataset.pixel_array[:, :, ::-1]).tobytes()
 
 
+def _lying_askew(dataset: Dataset) -> None:
+    """The whole scan lies 8 degrees nodded and 5 turned in the patient's coordinates, as its header says."""
+    turn = Rotation.from_euler("xz", [8, 5], degrees=True).as_matrix()
+    detector = dataset.DetectorInformationSequence[0]
+    place = turn @ np.array(detector.ImagePositionPatient, float)
+    detector.ImagePositionPatient = [float(f"{v:.6f}") for v in place]
+    axes = [turn @ np.array(detector.ImageOrientationPatient[i : i + 3], float) for i in (0, 3)]
+    detector.ImageOrientationPatient = [float(f"{v:.9f}") for axis in axes for v in axis]
+
+
 @pytest.mark.parametrize("change", [_reversed_frames, _shuffled_frames, _mirrored_columns])
 def test_the_order_in_which_voxels_are_stored_plays_no_part(case, done, tmp_path, change):
     _, as_stored = done
@@ -339,6 +350,19 @@ def test_the_order_in_which_voxels_are_stored_plays_no_part(case, done, tmp_path
     for name, value in _values(as_stored).items():
         if value is not None:
             assert changed[name] == pytest.approx(value, rel=0.02, abs=0.03), name
+
+
+def test_an_oblique_scan_is_the_same_scan(case, done, tmp_path):
+    job, as_stored = done
+    askew = _job(case, tmp_path, _lying_askew)
+    found, wanted = _values(_run(askew)), _values(as_stored)
+    for name in ("sbr_striatum_right", "sbr_striatum_left", "sbr_putamen_right", "sbr_caudate_left"):
+        assert found[name] == pytest.approx(wanted[name], rel=0.04, abs=0.05), name
+    one, other = (
+        _on_grid(each.output_dir / "segmentation.dcm", read_nm_volume(each.inputs["spect"]))
+        for each in (job, askew)
+    )
+    assert _dice((one > 0) & (one < LABELS["reference"]), (other > 0) & (other < LABELS["reference"])) > 0.9
 
 
 def test_a_mirrored_patient_has_the_sides_exchanged(case, done, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,15 @@ from apps.dat_spect.ratios import STANDARD_STRIATUM_ML
 from apps.dat_spect.scan import corrected_counts, measure_scan
 from apps.dat_spect.table import Row, row_of
 from apps.dat_spect.template import Template, load_template, save_template
+from operators.errors import Refused
 from operators.train.loop import bars
 
 TEMPLATE_CASES = 30
 """Of those with outlines, evenly over the folder."""
 LEAST_STRIATA = 20
 """Striata of known binding that a calibration needs."""
+MOST_REFUSED = 0.05
+"""Share of cases that may be left out; more means that something is wrong with all of them."""
 OWN_BUNDLE = Path(__file__).parent / "model"
 
 
@@ -48,7 +52,7 @@ def train(data: Path, bundle: Path, *, seed: int = 0, device: str = "auto") -> N
 
     Raises:
         FileNotFoundError: The folder holds no case.
-        Refused: A scan cannot be used.
+        Refused: More than `MOST_REFUSED` of the scans cannot be used; fewer are named and left out.
         ValueError: There are too few cases with an answer.
     """
     folders = find_cases(data)
@@ -110,15 +114,27 @@ def _measured(
     """Every case as a row; whether all are phantoms; the sites that truth.json names."""
     bar = progress.add_task("measuring scans", total=len(folders), loss=float("nan"))
     rows: list[Row] = []
+    refused: list[str] = []
     cases_are_phantoms: list[bool] = []
     sites: set[str] = set()
     for folder in folders:
         case = read_case(folder)
-        rows.append(measured_row(case, template))
+        try:
+            rows.append(measured_row(case, template))
+        except Refused as not_usable:
+            refused.append(f"{case.name}: {not_usable.reason}")
+            progress.console.print(f"left out of training: {refused[-1]}", markup=False)
+            progress.advance(bar)
+            continue
         cases_are_phantoms.append(case.is_phantom)
         if not case.is_phantom and case.truth.get("site"):
             sites.add(str(case.truth["site"]))
         progress.advance(bar)
+    if len(refused) > MOST_REFUSED * len(folders):
+        raise Refused(
+            f"{len(refused)} of {len(folders)} cases cannot be used; first {refused[0]}",
+            attribute="PixelData",
+        )
     return rows, all(cases_are_phantoms), sorted(sites)
 
 
@@ -175,9 +191,9 @@ def metadata(training: dict[str, Any]) -> dict[str, Any]:
         "meta_schema_20240725.json",
         "version": "0.1.0",
         "changelog": {"0.1.0": "first weights"},
-        "monai_version": "1.6.1",
-        "numpy_version": "2.4.6",
-        "xgboost_version": "3.2.0",
+        "monai_version": version("monai"),
+        "numpy_version": version("numpy"),
+        "xgboost_version": version("xgboost"),
         "name": "dat_spect",
         "task": "Binding ratios and readable features of I-123 ioflupane SPECT",
         "description": "A striatal template; F1 low uptake by gradient boosting, F2 asymmetry by nearest "

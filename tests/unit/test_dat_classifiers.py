@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
+from apps.dat_spect import train as training
 from apps.dat_spect.classifiers import (
     KINDS,
     Classifiers,
@@ -17,7 +19,7 @@ from apps.dat_spect.classifiers import (
     log_odds,
     save_classifiers,
 )
-from apps.dat_spect.evaluate import area_under_curve, calibration_error
+from apps.dat_spect.evaluate import area_under_curve, calibration_error, share_of
 from apps.dat_spect.features import VIEWS, numbers, picture_vector, regions_of
 from apps.dat_spect.fit import Fitted, _components, _folds, fit_classifiers
 from apps.dat_spect.labels import Feature, Side
@@ -25,8 +27,9 @@ from apps.dat_spect.table import Row
 from apps.dat_spect.template import Template, load_template
 from apps.dat_spect.train import calibrate, normal_ranges
 from dicom_node.catalog import SHIPPED_ROOT
-from operators.errors import BrokenBundle
+from operators.errors import BrokenBundle, Refused
 from operators.phantom.identity import generator
+from operators.train.loop import bars
 
 BUNDLE = SHIPPED_ROOT / "dat_spect" / "model"
 PATIENTS = 70
@@ -219,3 +222,30 @@ def test_metrics_of_perfect_and_of_useless_scores():
 def test_every_classifier_has_a_view():
     assert set(VIEWS) == set(KINDS)
     assert log_odds(np.array([0.0]))[0] > -10
+
+
+def test_a_scan_that_cannot_be_used_is_left_out_of_training_and_many_end_it(monkeypatch, tmp_path, regions):
+    rows = made_rows(regions, count=1)
+
+    def measured(case, _template):
+        if case.name in unusable:
+            raise Refused("no brain", attribute="PixelData")
+        return rows[0]
+
+    monkeypatch.setattr(
+        training, "read_case", lambda folder: SimpleNamespace(name=folder.name, is_phantom=True)
+    )
+    monkeypatch.setattr(training, "measured_row", measured)
+    folders = [tmp_path / str(number) for number in range(40)]
+    with bars() as progress:
+        unusable = {"3", "17"}
+        assert len(training._measured(folders, None, progress)[0]) == 38
+        unusable = {"3", "17", "20"}
+        with pytest.raises(Refused, match="3 of 40"):
+            training._measured(folders, None, progress)
+
+
+def test_shares_of_decided_patients_are_those_of_their_kind():
+    rows = {"abnormal": np.array([1.0, 1.0, 0.0, 0.0]), "model3": np.array([0.9, 0.2, 0.9, np.nan])}
+    assert share_of(lambda p: p >= 0.65, "model3", is_abnormal=True)(rows) == 0.5
+    assert share_of(lambda p: p >= 0.65, "model3", is_abnormal=False)(rows) == 1.0
