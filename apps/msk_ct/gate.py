@@ -15,6 +15,10 @@ LEAST_BONE_ML = 15.0
 LEAST_MUSCLE_ML = 120.0
 LEAST_PROBABILITY = 0.5
 """Mean of the winning class over what was labelled."""
+SURE_PROBABILITY, LEAST_SHARE = 0.8, 0.08
+"""A network that is less sure than the first must have labelled this share of the body: of a head it
+labels a few crumbs, of a hip a third."""
+BODY_HU = -300.0
 LEAST_BONE_HU = 100.0
 """Mean over voxels called bone; marrow counts too."""
 
@@ -41,14 +45,16 @@ def check_is_hip_or_thigh(
     values = [i for i, s in enumerate(STRUCTURES, start=1) if s.name in BONES]
     bone = np.isin(classes_zyx, values)
     bone_hu = float(prepared.hu_zyx[bone].mean()) if bone.any() else 0.0
+    share = float(labelled.sum() / max(1, int((prepared.hu_zyx > BODY_HU).sum())))
     found = (
         f"{bone_ml:.0f} mL of hip bone and femur (mean {bone_hu:.0f} HU) and {muscle_ml:.0f} mL of "
-        f"muscle, mean probability {probability:.2f}"
+        f"muscle, {share:.0%} of the body, mean probability {probability:.2f}"
     )
     if (
         bone_ml < LEAST_BONE_ML
         or muscle_ml < LEAST_MUSCLE_ML
         or probability < LEAST_PROBABILITY
+        or (probability < SURE_PROBABILITY and share < LEAST_SHARE)
         or bone_hu < LEAST_BONE_HU
     ):
         raise Refused(f"no hip or thigh was found in the CT: {found}", attribute="PixelData")
