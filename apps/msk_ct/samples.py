@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,8 @@ def sample_of_folder(folder: Path) -> Sample:
 def read_samples(data: Path, cache: Path | None = None) -> Iterator[Sample]:
     """Every case below a folder in the order of names, kept in a cache folder when one is given."""
     folders = find_cases(data)
-    with ProcessPoolExecutor(WORKERS) as pool:
+    # A fork of a process whose threads have computed may stop for ever in the first lock that they held.
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_sample, folders, [cache] * len(folders))
 
 
