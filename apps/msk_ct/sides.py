@@ -39,6 +39,8 @@ LEAST_APART_MM = 10.0
 """Between what is medial and what is lateral in a leg, for its side to be told."""
 WIDEST_LEG_MM = 280.0
 """Muscles and bones of one side are narrower, hip and all."""
+LEAST_MIDPOINTS = 3
+"""Slices that must tell where the middle is; one alone may be a piece of sacrum that the edge cuts off."""
 LEAST_SACRUM_MM2 = 150.0
 STEEPEST = 0.25
 """Of the plane against the axis of the body, and against straight ahead."""
@@ -78,7 +80,7 @@ def is_left(
     """
     body = np.ones(classes_zyx.shape, dtype=np.bool_) if body_zyx is None else body_zyx
     points = _midpoints(classes_zyx, axes, body)
-    if not points:
+    if len(points) < LEAST_MIDPOINTS:
         leg = _is_left_leg(classes_zyx, axes[2])
         if leg is None:
             raise Refused(
@@ -102,7 +104,7 @@ def _midpoints(
             y, x = _centre(rows, columns, axes)
             points.append(_Midpoint(float(z), y, x, None, 1.0))
     for name, gap_mm in OTHER_PAIRS_MM.items():
-        if not points:
+        if len(points) < LEAST_MIDPOINTS:
             points = _pair_midpoints(classes_zyx, axes, body_zyx, name, gap_mm)
     return points
 
