@@ -160,7 +160,7 @@ class ProgressLines:
     """Prints a line when an app begins something else, and now and then how far it is."""
 
     def __init__(self) -> None:
-        self._stage = ""
+        self._stage = self._share = ""
         self._at = 0.0
 
     def show(self, job: dict[str, Any]) -> None:
@@ -168,12 +168,24 @@ class ProgressLines:
         told = job["progress"]
         if told is None:
             return
-        now = time.monotonic()
-        if told["stage"] == self._stage and now - self._at < PROGRESS_EVERY_S:
+        now, share = time.monotonic(), f"{told['share']:.0%}"
+        is_soon = now - self._at < PROGRESS_EVERY_S
+        if told["stage"] == self._stage and (is_soon or share == self._share):
             return
-        self._stage, self._at = told["stage"], now
+        self._stage, self._share, self._at = told["stage"], share, now
         at = datetime.now(UTC).strftime("%H:%M:%S")
-        console.print(f"  {at}      {told['stage']}, {told['share']:.0%}", markup=False)
+        console.print(f"  {at}      {told['stage']}, {share}", markup=False)
+
+
+def particulars(event: dict[str, Any]) -> str:
+    """What is told of an event beside its sentence; of the rules' verdicts those that take or refuse."""
+    detail = str(event["detail"])
+    if event["action"] == "study_routed":
+        verdicts = detail.split("; ")
+        concerned = [one for one in verdicts if not one.endswith(": not_for_this_app")]
+        others = len(verdicts) - len(concerned)
+        detail = "; ".join([*concerned, *([f"not for {others} others"] if others else [])])
+    return detail[:80]
 
 
 def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
@@ -187,7 +199,7 @@ def follow(api: str, study_instance_uid: str) -> list[dict[str, Any]]:
             view = study.json()
             for event in view["history"][shown:]:
                 console.print(
-                    f"  {event['at'][11:23]}  {event['sentence']:<38} {event['detail'][:80]}", markup=False
+                    f"  {event['at'][11:23]}  {event['sentence']:<38} {particulars(event)}", markup=False
                 )
             shown = len(view["history"])
             jobs: list[dict[str, Any]] = view["jobs"]
