@@ -44,6 +44,8 @@ LEAST_MIDPOINTS = 3
 LEAST_SACRUM_MM2 = 150.0
 STEEPEST = 0.25
 """Of the plane against the axis of the body, and against straight ahead."""
+LEAST_SPAN_MM = 60.0
+"""Along the body between midpoints, for the plane to lean."""
 WHOLE_SHARE = 0.85
 """A part of a structure that has as much of itself on one side belongs there as a whole."""
 REACHES_OVER_MM = 20.0
@@ -168,7 +170,9 @@ def _centre(
 def _beyond_plane_mm(points: list[_Midpoint], axes: tuple[Axis, Axis, Axis]) -> NDArray[np.float32]:
     """How far to the left of the plane ``x + turn * y = a + b * z`` of the midpoints, ``(z, y, x)`` mm.
 
-    Along x; midpoints far from the others are left out.
+    Along x; midpoints far from the others are left out. Farther from the midpoints than they are
+    from one another the plane goes on straight along the body, so that no noise of a few of them
+    grows with the distance.
     """
     turns = [p.turn for p in points if p.turn is not None]
     turn = float(np.clip(np.median(turns), -STEEPEST, STEEPEST)) if turns else 0.0
@@ -177,14 +181,20 @@ def _beyond_plane_mm(points: list[_Midpoint], axes: tuple[Axis, Axis, Axis]) -> 
     weight = np.array([p.weight for p in points])
     middle = float(z.mean())
     slope, offset = 0.0, float(np.median(across))
-    if np.ptp(z) > 60:
-        for _ in range(3):
-            off = np.abs(across - offset - slope * (z - middle))
-            near = weight * (off <= max(2.5 * float(np.median(off)), 4.0))
-            slope, offset = np.polyfit(z - middle, across, 1, w=np.sqrt(near))
-            slope = float(np.clip(slope, -STEEPEST, STEEPEST))
+    reach_mm = (0.0, 0.0)
+    for _ in range(3):
+        off = np.abs(across - offset - slope * (z - middle))
+        near = off <= max(2.5 * float(np.median(off)), 4.0)
+        span_mm = float(np.ptp(z[near]))
+        if span_mm <= LEAST_SPAN_MM:
+            slope, offset = 0.0, float(np.median(across[near]))
+            break
+        slope, offset = np.polyfit(z - middle, across, 1, w=np.sqrt(weight * near))
+        slope = float(np.clip(slope, -STEEPEST, STEEPEST))
+        reach_mm = (float(z[near].min()) - span_mm, float(z[near].max()) + span_mm)
     here = axes[2].places_mm[None, None] + turn * axes[1].places_mm[None, :, None]
-    plane = offset + slope * (axes[0].places_mm - middle)[:, None, None]
+    along = np.clip(axes[0].places_mm, *reach_mm) - middle
+    plane = offset + slope * along[:, None, None]
     return np.asarray(here - plane, dtype=np.float32)
 
 

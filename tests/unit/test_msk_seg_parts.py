@@ -217,6 +217,15 @@ def test_a_piece_of_the_other_hip_bone_joined_at_the_symphysis_keeps_its_side() 
     assert np.array_equal(left[told], truth[told])
 
 
+def test_few_midpoints_and_a_stray_one_do_not_tilt_the_plane_far_away() -> None:
+    """A scan of the right hip to a little beyond the midline: of the sacrum the tip and a remnant on top."""
+    classes = np.zeros((140, 60, 120), dtype=np.uint8)
+    for z, middle in ((100, 70), (101, 70), (102, 71), (103, 71), (138, 56)):
+        classes[z, 40:50, middle - 4 : middle + 4] = NUMBER["sacrum"]
+    classes[:70, 20:35, 52:66] = FEMUR
+    assert not is_left(classes, axes(classes.shape))[classes == FEMUR].any()
+
+
 def test_a_sacrum_cut_by_the_edge_of_the_scan_does_not_move_the_midline_into_the_patient() -> None:
     """A scan of the right hip that ends at the midline; the grid goes on a little, without a body."""
     classes = np.zeros((40, 60, 70), dtype=np.uint8)
