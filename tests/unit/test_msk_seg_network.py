@@ -21,7 +21,7 @@ from apps.msk_ct.prepare import PIXEL_MM, SLICE_MM
 from apps.msk_ct.samples import cache_name
 from apps.msk_ct.segment import segment
 from apps.msk_ct.segmentation import Segmentation
-from apps.msk_ct.structures import SEGMENTS
+from apps.msk_ct.structures import SEGMENTS, Side
 from apps.msk_ct.train import calibrate_bundle, train
 from operators.bundle import inference_settings, load_network
 from operators.errors import Refused
@@ -277,23 +277,24 @@ def test_flipped_and_permuted_axes_find_the_same_anatomy(
     assert mean_dice(expected, other.segments_zyx) > 0.999
 
 
-def test_one_side_alone_keeps_its_side(case: Case, found: Segmentation) -> None:
-    rights = np.isin(found.segments_zyx, [s.number for s in SEGMENTS if s.side and s.side.value == "right"])
-    columns = np.flatnonzero(rights.any(axis=(0, 1)))
+@pytest.mark.parametrize("beyond", [1, 4], ids=["to the midline", "1 cm beyond"])
+def test_one_side_alone_keeps_its_side(case: Case, beyond: int) -> None:
+    """Columns up to the last one of the right side, and a few more."""
+    side_of = np.array([0, *(0 if s.side is None else 1 if s.side is Side.RIGHT else 2 for s in SEGMENTS)])
+    truth = side_of[case.segments_zyx]
+    assert case.scanner.geometry.direction_lps_zyx[2][0] > 0
     hu = case.hu_zyx.astype(np.float32).copy()
-    grows_left = case.scanner.geometry.direction_lps_zyx[2][0] > 0
-    middle = int(columns[-1] if grows_left else columns[0])
-    cut = slice(middle + 1, None) if grows_left else slice(0, middle)
-    hu[:, :, cut] = -1000
+    hu[:, :, int(np.flatnonzero((truth == 1).any(axis=(0, 1)))[-1]) + beyond :] = -1000
     one = segment(
         CtVolume(hu_zyx=hu, geometry=case.scanner.geometry, instances=()),
         bundle=MODEL,
         device="cpu",
         passes=2,
     )
-    sizes = np.bincount(one.segments_zyx.ravel(), minlength=44)
-    lefts = sum(int(sizes[s.number]) for s in SEGMENTS if s.side and s.side.value == "left")
-    assert lefts < 0.005 * sizes[1:].sum()
+    told = side_of[one.segments_zyx]
+    right = truth == 1
+    assert (told == 1)[right].sum() > 0.9 * right.sum()
+    assert (told == 2)[right].sum() < 0.005 * right.sum()
 
 
 @pytest.mark.parametrize("seed", [100, 101, 102], ids=["head", "bottle", "chest"])
