@@ -26,7 +26,7 @@ def distance_to_path(points: Points, path: Path3, radii: Sequence[float]) -> Fie
     """Signed distance to a tube along a polyline whose radius changes linearly, mm.
 
     >>> x = np.array([0.0, 5.0, 20.0], dtype=np.float32); o = np.zeros(3, dtype=np.float32)
-    >>> distance_to_path((x, o, o), [(0, 0, -10), (0, 0, 10)], [5, 5]).tolist()
+    >>> distance_to_path((x, o, o), [(0, 0, -10), (0, 0, 10)], [5, 5]).round(3).tolist()
     [-5.0, 0.0, 15.0]
     """
     best = np.full(points[0].shape, FAR_MM, dtype=np.float32)
