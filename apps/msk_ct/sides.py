@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from apps.msk_ct.structures import STRUCTURES
 from operators.errors import Refused
+from operators.infer.components import largest_component
 from operators.preprocess.separable import Axis
 
 NUMBER = {structure.name: i for i, structure in enumerate(STRUCTURES, start=1)}
@@ -41,7 +42,8 @@ WIDEST_LEG_MM = 280.0
 """Muscles and bones of one side are narrower, hip and all."""
 LEAST_MIDPOINTS = 3
 """Slices that must tell where the middle is; one alone may be a piece of sacrum that the edge cuts off."""
-LEAST_SACRUM_MM2 = 150.0
+LEAST_SACRUM_MM2 = 50.0
+"""Its tip is whole in many pictures that cut off the rest."""
 STEEPEST = 0.25
 """Of the plane against the axis of the body, and against straight ahead."""
 LEAST_SPAN_MM = 60.0
@@ -100,8 +102,9 @@ def _midpoints(
     """Of the sacrum and the femora; where there are none, of the first other pair that is seen."""
     pixel_mm2 = axes[1].spacing_mm * axes[2].spacing_mm
     points = _pair_midpoints(classes_zyx, axes, body_zyx, "femur", LEAST_GAP_MM)
-    for z, plane, body in zip(axes[0].places_mm, classes_zyx, body_zyx, strict=True):
-        rows, columns = np.nonzero(plane == NUMBER["sacrum"])
+    sacrum = largest_component(classes_zyx == NUMBER["sacrum"])
+    for z, plane, body in zip(axes[0].places_mm, sacrum, body_zyx, strict=True):
+        rows, columns = np.nonzero(plane)
         if len(rows) * pixel_mm2 >= LEAST_SACRUM_MM2 and not _is_cut_off(rows, columns, body, axes[2]):
             y, x = _centre(rows, columns, axes)
             points.append(_Midpoint(float(z), y, x, None, 1.0))
