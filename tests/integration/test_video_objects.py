@@ -83,7 +83,7 @@ def test_validator_finds_no_error_in_an_object(tmp_path: Path, known: bool) -> N
         "--keep-sound",
     ]  # fmt: skip
     output = tmp_path / "o.dcm"
-    done = run("wrap-video", video, "--patient-id", "4711", "--view", "frontal", "--output", output,
+    done = run("wrap-video", video, "--patient-id", "GAIT-4711", "--view", "frontal", "--output", output,
                *(further if known else []))  # fmt: skip
     assert done.exit_code == 0, done.output
     assert errors_of(output) == []
@@ -391,7 +391,7 @@ def test_an_uploaded_video_is_stored_as_an_object_and_shown_as_a_study(
     tmp_path: Path, node: NodeProcess
 ) -> None:
     video = make_video(tmp_path / "walk.mp4")
-    answer = post(node, video, patient_id="4711", view="sagittal", task="SARA gait")
+    answer = post(node, video, patient_id="GAIT-4711", view="sagittal", task="SARA gait")
     assert answer.status_code == 201, answer.text
     said = answer.json()
     assert (said["frames"], said["way"]) == (30, "whole file")
@@ -409,7 +409,7 @@ def test_an_uploaded_video_is_stored_as_an_object_and_shown_as_a_study(
         lambda: studies() == [said["study_instance_uid"]], 60, "one study", detail=lambda: str(studies())
     )
     assert list((node.data_dir / "uploads").iterdir()) == []
-    assert "4711" not in node.log_path.read_text()
+    assert "GAIT-4711" not in node.log_path.read_text()
 
 
 def test_uploads_are_refused_for_the_reasons_of_wrap_video(tmp_path: Path, node: NodeProcess) -> None:
