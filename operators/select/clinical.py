@@ -28,12 +28,19 @@ T2_SHORTEST_REPETITION_MS, T2_SHORTEST_ECHO_MS = 1500.0, 70.0
 
 _VIEW_CODES = {
     "399348003": "AP",
+    "399033003": "AP",  # frontal
     "272479007": "PA",
     "399067008": "LATERAL",
-    "399352003": "LATERAL",
-    "399173006": "LATERAL",
+    "399352003": "LATERAL",  # lateral-medial
+    "399260004": "LATERAL",  # medial-lateral
+    "399173006": "LATERAL",  # left lateral
+    "399198007": "LATERAL",  # right lateral
+    "399061009": "LATERAL",  # axial: of a hip or shoulder the second view
 }
 """SNOMED CT of CID 4010 (PS3.16)."""
+
+_CROSSTABLE = "111069"
+"""DCM, CID 4011: a horizontal beam past the lying patient, which shows a hip from the side."""
 
 _VIEW_POSITIONS = {
     "AP": "AP",
@@ -42,20 +49,57 @@ _VIEW_POSITIONS = {
     "RL": "LATERAL",
     "LLD": "LATERAL",
     "RLD": "LATERAL",
+    "LM": "LATERAL",
+    "ML": "LATERAL",
+    "LAT": "LATERAL",
     "LATERAL": "LATERAL",
+    "AXIAL": "LATERAL",
 }
 
+PROJECTION_TEXT = (
+    "AcquisitionDeviceProcessingDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "PerformedProcedureStepDescription",
+    "StudyDescription",
+)
+"""Texts that name view and side, the one that is nearest to the single image first."""
+
 _VIEW_TEXTS = (
-    ("LATERAL", re.compile(r"側面|軸位|ラウエン|\b(lat|lateral|axial|lauenstein)\b")),
-    ("AP", re.compile(r"正面|\ba-?p\b")),
-    ("PA", re.compile(r"\bp-?a\b")),
+    (
+        "LATERAL",
+        re.compile(
+            r"側面|側方|側位|軸位|軸射|軸方向|ラウエン|フロッグ|クロステーブル"
+            r"|(?<![a-z])(lat|lateral|axial|lauenstein|frog|cross[\s-]*table|x[\s-]*table)(?![a-z])"
+        ),
+    ),
+    ("AP", re.compile(r"正面|前後|(?<![a-z])a[-/]?p(?![a-z])")),
+    ("PA", re.compile(r"後前|(?<![a-z])p[-/]?a(?![a-z])")),
 )
 
-_SIDE_TEXTS = (
-    ("B", re.compile(r"両|\b(both|bilateral)\b")),
-    ("R", re.compile(r"右|\b(r|rt|right)\b")),
-    ("L", re.compile(r"左|\b(l|lt|left)\b")),
+_SIDE_CODES = {"24028007": "R", "7771000": "L", "51440002": "B"}
+"""SNOMED CT of CID 244 (PS3.16)."""
+
+_SIDE_CODE_PATHS = (
+    "AnatomicRegionSequence.AnatomicRegionModifierSequence.CodeValue",
+    "PrimaryAnatomicStructureSequence.PrimaryAnatomicStructureModifierSequence.CodeValue",
 )
+
+_LATERALITIES = (
+    "ImageLaterality",
+    "FrameLaterality",
+    "SharedFunctionalGroupsSequence.FrameAnatomySequence.FrameLaterality",
+    "Laterality",
+)
+
+_BOTH_TEXT = re.compile(r"両|(?<![a-z])(both|bilat|bilateral|r[/+&]l|l[/+&]r)(?![a-z])")
+
+_RIGHT_TEXT = re.compile(r"右|(?<![a-z])(rt|right)(?![a-z])|(?<![a-z0-9/])r(?![a-z0-9]|/o)")
+
+_LEFT_TEXT = re.compile(
+    r"左|(?<![a-z])(lt|left)(?![a-z])|(?<![a-z0-9/-])l(?![a-z0-9]|\s?[-/]?\s?(sp|s(?![a-z])))"
+)
+"""Neither the L of a lumbar spine, nor (above) the R of a fracture to be ruled out, is a side."""
 
 _WEIGHTING_TEXTS = (("STIR", "stir"), ("T2", "t2"), ("T1", "t1"))
 
@@ -104,18 +148,28 @@ def is_localizer(header: InstanceHeader) -> int:
 
 def series_text(header: InstanceHeader) -> str | None:
     """Descriptions of series, protocol and study, folded, joined by a space."""
-    texts = (first_value(header.dataset, keyword) for keyword in SERIES_TEXT)
-    return " ".join(folded(str(text)) for text in texts if text is not None) or None
+    return _series_text_of(header.dataset)
 
 
 def mr_weighting(header: InstanceHeader) -> str | None:
     """``STIR``, ``T1`` or ``T2`` by the timing of the sequence, else by the series' text."""
-    if first_value(header.dataset, "Modality") != "MR":
+    return mr_weighting_of(header.dataset)
+
+
+def mr_weighting_of(dataset: Dataset) -> str | None:
+    """As `mr_weighting`, of a data set.
+
+    >>> from pydicom.dataset import Dataset; dataset = Dataset()
+    >>> dataset.Modality, dataset.RepetitionTime, dataset.EchoTime = "MR", 500, 12
+    >>> mr_weighting_of(dataset)
+    'T1'
+    """
+    if first_value(dataset, "Modality") != "MR":
         return None
-    by_timing = _weighting_by_timing(header.dataset)
+    by_timing = _weighting_by_timing(dataset)
     if by_timing is not None:
         return by_timing
-    text = series_text(header) or ""
+    text = _series_text_of(dataset) or ""
     return next((name for name, part in _WEIGHTING_TEXTS if part in text), None)
 
 
@@ -128,21 +182,46 @@ def is_contrast_enhanced(header: InstanceHeader) -> int:
 
 
 def view(header: InstanceHeader) -> str | None:
-    """``AP``, ``PA`` or ``LATERAL``: ViewCodeSequence, then ViewPosition, then text."""
-    for values in values_at(header.dataset, "ViewCodeSequence.CodeValue"):
-        if values[0] in _VIEW_CODES:
+    """``AP``, ``PA`` or ``LATERAL``: view code, ViewPosition, PatientOrientation, then text."""
+    return view_of(header.dataset)
+
+
+def view_of(dataset: Dataset) -> str | None:
+    """As `view`, of a data set; None also for a text that names two views, as of a whole study.
+
+    >>> from pydicom.dataset import Dataset; dataset = Dataset()
+    >>> dataset.SpecificCharacterSet, dataset.SeriesDescription = "ISO_IR 192", "右股関節 軸位"
+    >>> view_of(dataset), side_of(dataset)
+    ('LATERAL', 'R')
+    """
+    for values in values_at(dataset, "ViewCodeSequence.CodeValue"):
+        if str(values[0]) in _VIEW_CODES:
             return _VIEW_CODES[str(values[0])]
-    position = str(first_value(header.dataset, "ViewPosition") or "").upper()
-    return _VIEW_POSITIONS.get(position) or _named(_VIEW_TEXTS, series_text(header))
+    if (_CROSSTABLE,) in values_at(dataset, "ViewCodeSequence.ViewModifierCodeSequence.CodeValue"):
+        return "LATERAL"
+    position = _VIEW_POSITIONS.get(str(first_value(dataset, "ViewPosition") or "").upper())
+    if position is not None:
+        return position
+    if _rows_run_front_to_back(dataset):
+        return "LATERAL"
+    return next((named for text in _projection_texts(dataset) if (named := _view_in(text))), None)
 
 
 def side(header: InstanceHeader) -> str | None:
-    """``R``, ``L`` or ``B`` (both): the laterality of image or series, then text."""
-    for keyword in ("ImageLaterality", "Laterality"):
-        value = str(first_value(header.dataset, keyword) or "").upper()
+    """``R``, ``L`` or ``B`` (both): laterality of image or series, anatomy's modifier, then text."""
+    return side_of(header.dataset)
+
+
+def side_of(dataset: Dataset) -> str | None:
+    """As `side`, of a data set."""
+    for path in _LATERALITIES:
+        value = str(first_value(dataset, path) or "").upper()
         if value in {"R", "L", "B"}:
             return value
-    return _named(_SIDE_TEXTS, series_text(header))
+    coded = [_SIDE_CODES.get(str(v[0])) for path in _SIDE_CODE_PATHS for v in values_at(dataset, path)]
+    if any(coded):
+        return next(one for one in coded if one)
+    return next((named for text in _projection_texts(dataset) if (named := _side_in(text))), None)
 
 
 def body_part(header: InstanceHeader) -> str | None:
@@ -152,6 +231,11 @@ def body_part(header: InstanceHeader) -> str | None:
         if value is not None:
             return str(value).upper()
     return None
+
+
+def _series_text_of(dataset: Dataset) -> str | None:
+    texts = (first_value(dataset, keyword) for keyword in SERIES_TEXT)
+    return " ".join(folded(_unescaped(str(text))) for text in texts if text is not None) or None
 
 
 def _weighting_by_timing(dataset: Dataset) -> str | None:
@@ -169,8 +253,46 @@ def _weighting_by_timing(dataset: Dataset) -> str | None:
     return None
 
 
-def _named(patterns: tuple[tuple[str, re.Pattern[str]], ...], text: str | None) -> str | None:
-    return next((name for name, pattern in patterns if pattern.search(text or "")), None)
+def _projection_texts(dataset: Dataset) -> list[str]:
+    """Texts of `PROJECTION_TEXT` that there are, folded, the most particular first."""
+    texts = (first_value(dataset, keyword) for keyword in PROJECTION_TEXT)
+    return [folded(_unescaped(str(text))) for text in texts if text is not None]
+
+
+def _unescaped(text: str) -> str:
+    """The text, Japanese also where the file does not declare its character set.
+
+    The escape sequences of ISO 2022 (PS3.5 6.1.2.5) tell what it is.
+    """
+    if "\x1b$" not in text:
+        return text
+    try:
+        return text.encode("latin-1").decode("iso2022_jp")
+    except UnicodeError:
+        return text
+
+
+def _view_in(text: str) -> str | None:
+    """The one view that a text names; None when it names none or several."""
+    named = [name for name, pattern in _VIEW_TEXTS if pattern.search(text)]
+    return named[0] if len(named) == 1 else None
+
+
+def _side_in(text: str) -> str | None:
+    is_right, is_left = bool(_RIGHT_TEXT.search(text)), bool(_LEFT_TEXT.search(text))
+    if _BOTH_TEXT.search(text) or (is_right and is_left):
+        return "B"
+    return "R" if is_right else "L" if is_left else None
+
+
+def _rows_run_front_to_back(dataset: Dataset) -> bool:
+    """True when PatientOrientation (PS3.3 C.7.6.1.1.1) has front or back at an edge of the image.
+
+    Left and right at the edges do not make it a frontal view: in Lauenstein's lateral view
+    the leg is turned, not the patient.
+    """
+    directions = [str(value)[:1] for values in values_at(dataset, "PatientOrientation") for value in values]
+    return any(one in {"A", "P"} for one in directions)
 
 
 def _acquired(dataset: Dataset) -> datetime | None:

@@ -10,8 +10,8 @@ be derived is absent, like an attribute that is missing.
 ``@series_text``             series, protocol, study description, folded (NFKC, lower case), joined
 ``@mr_weighting``            ``STIR``, ``T1`` or ``T2``: timing first, then series text
 ``@is_contrast_enhanced``    1 when a contrast agent is given or named in the series text, else 0
-``@view``                    ``AP``, ``PA`` or ``LATERAL``: view code, then position, then text
-``@side``                    ``R``, ``L`` or ``B``: frame, image, series laterality, then text
+``@view``                    ``AP``, ``PA`` or ``LATERAL``: view code, position, orientation, then text
+``@side``                    ``R``, ``L`` or ``B``: image, frame, series laterality, code, then text
 ``@body_part``               BodyPartExamined, or what AnatomicRegionSequence means, upper case
 ``@pixel_data_bytes``        bytes of pixel data that the file holds
 ``@expected_pixel_bytes``    bytes that rows, columns, frames, samples and bits ask for
@@ -91,10 +91,14 @@ FACTS: dict[str, Fact] = {
     ),
     "@view": Fact(
         title="the view",
-        attributes=("ViewCodeSequence.CodeValue", "ViewPosition"),
+        attributes=("ViewCodeSequence.CodeValue", "ViewPosition", "SeriesDescription"),
         of_instance=clinical.view,
     ),
-    "@side": Fact(title="the side", attributes=("ImageLaterality", "Laterality"), of_instance=clinical.side),
+    "@side": Fact(
+        title="the side",
+        attributes=("ImageLaterality", "Laterality", "SeriesDescription"),
+        of_instance=clinical.side,
+    ),
     "@body_part": Fact(
         title="the body part",
         attributes=("BodyPartExamined", "AnatomicRegionSequence.CodeMeaning"),
