@@ -8,6 +8,8 @@
 ``planes``            slices and frames of the source, where highdicom can see them
 ``segmentation``      label volume to SEG
 ``parametric_map``    a quantity in each voxel to a Parametric Map
+``marks``             boxes and points in an image
+``classification``    probabilities and decision of a classifier as measurement groups
 ``report``            measurement groups to a TID 1500 Comprehensive 3D SR
 ``secondary_capture``  RGB picture to Secondary Capture
 ``pdf``               one page for a person, and its Encapsulated PDF

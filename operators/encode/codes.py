@@ -31,6 +31,53 @@ MEDIASTINUM = Code("72410000", "SCT", "Mediastinum")
 RIGHT = Code("24028007", "SCT", "Right")
 LEFT = Code("7771000", "SCT", "Left")
 
+HIP_JOINT = Code("24136001", "SCT", "Hip joint")
+PROXIMAL_FEMUR = Code("310651003", "SCT", "Proximal Femur")
+VERTEBRAE = {
+    level: Code(value, "SCT", f"{level} vertebra")
+    for level, value in (
+        ("C1", "14806007"),
+        ("C2", "39976000"),
+        ("C3", "113205007"),
+        ("C4", "5329002"),
+        ("C5", "36978003"),
+        ("C6", "36054005"),
+        ("C7", "87391001"),
+        ("T1", "64864005"),
+        ("T2", "53733008"),
+        ("T3", "1626008"),
+        ("T4", "73071006"),
+        ("T5", "56401006"),
+        ("T6", "45296009"),
+        ("T7", "62487009"),
+        ("T8", "11068009"),
+        ("T9", "82687006"),
+        ("T10", "7610001"),
+        ("T11", "12989004"),
+        ("T12", "23215003"),
+        ("L1", "66794005"),
+        ("L2", "14293000"),
+        ("L3", "36470004"),
+        ("L4", "11994002"),
+        ("L5", "49668003"),
+    )
+}
+"""By level, from head to feet (CID 7151)."""
+VERTEBRA = Code("51282000", "SCT", "Vertebra")
+
+FEMORAL_NECK_FRACTURE = Code("S72.0", "I10", "Fracture of neck of femur")
+FEMORAL_NECK_FRACTURE_SCT = Code("5913000", "SCT", "Fracture of neck of femur")
+"""Not listed by PS3.16: an equivalent of `FEMORAL_NECK_FRACTURE` only."""
+PERTROCHANTERIC_FRACTURE = Code("S72.1", "I10", "Pertrochanteric fracture")
+BONE_METASTASIS = Code("C79.5", "I10", "Secondary malignant neoplasm of bone and bone marrow")
+BONE_METASTASIS_SCT = Code("94222008", "SCT", "Bony metastasis")
+OSTEOPOROTIC_FRACTURE = Code("M80", "I10", "Osteoporosis with pathological fracture")
+INDETERMINATE = Code("82334004", "SCT", "Indeterminate")
+
+IMAGE_VIEW = Code("111031", "DCM", "Image View")
+ANTERO_POSTERIOR = Code("399348003", "SCT", "antero-posterior")
+LATERAL = Code("399067008", "SCT", "lateral")
+
 MEAN = Code("373098007", "SCT", "Mean")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
 MAXIMUM = Code("56851009", "SCT", "Maximum")
@@ -105,6 +152,10 @@ def private(value: str, meaning: str) -> Code:
     if not 0 < len(value) <= CODE_VALUE_LIMIT:
         raise ValueError(f"code value {value!r} must have 1 to {CODE_VALUE_LIMIT} characters")
     return Code(value, PRIVATE_SCHEME, meaning)
+
+
+AI_CLASSIFICATION = private("AI_CLASS", "AI classification")
+NO_FRACTURE = private("NO_FRACTURE", "No fracture detected")
 
 
 def private_coding_scheme() -> Dataset:

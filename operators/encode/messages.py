@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
+from operators.encode.marks import Box, Point
 from operators.encode.parametric_map import MapStorage
 from operators.encode.pdf import Page
 from operators.encode.report import Group
@@ -74,6 +75,29 @@ class MapVolume:
     storage: MapStorage = MapStorage.INTEGER_16
     in_plane_step: int = 1
     window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Markings:
+    """What a viewer draws over one image: boxes, points and a verdict.
+
+    Args:
+        source: Header of the image; of one frame.
+        boxes: Rectangles, in its pixels.
+        points: Places, in its pixels.
+        verdict: Lines that are written at the upper left of the image; without the patient.
+        role: Of the presentation state in app.toml and in ``result.json``.
+        series_label: Start of the Series Description.
+        ordinal: 1 to 9, the app's series this is.
+    """
+
+    source: Dataset
+    boxes: tuple[Box, ...] = ()
+    points: tuple[Point, ...] = ()
+    verdict: tuple[str, ...] = ()
+    role: str = "presentation_state"
+    series_label: str = "Marks"
+    ordinal: int = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

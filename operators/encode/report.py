@@ -1,9 +1,9 @@
 """Measurements as a Comprehensive 3D SR by TID 1500 (PS3.16), for every app.
 
 An app describes its results as `Group`s of `Number`s and `Quality`s; a group that
-names a segment becomes TID 1411, every other TID 1501. Each carries the algorithm
-(TID 4019), tracking identifiers and its time. Statement and warnings are text that
-a person meets in any SR viewer.
+names a segment becomes TID 1411, one with a region of an image TID 1410, every other
+TID 1501. Each carries the algorithm (TID 4019), tracking identifiers and its time.
+Statement and warnings are text that a person meets in any SR viewer.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from highdicom import sr
-from highdicom.sr.value_types import ContainerContentItem, ContentSequence, NumContentItem, TextContentItem
+from highdicom.sr.value_types import (
+    CodeContentItem,
+    ContainerContentItem,
+    ContentSequence,
+    NumContentItem,
+    TextContentItem,
+)
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from operators.encode import codes
 from operators.encode.context import complete, stand_in
 from operators.encode.identity import MANUFACTURER, Producer
+from operators.encode.marks import Box
 from operators.encode.parametric_map import EncodedMap
 from operators.encode.segmentation import EncodedSegmentation
 
@@ -37,6 +45,11 @@ POPULATION = Code("121405", "DCM", "Population description")
 FINDING = Code("121071", "DCM", "Finding")
 FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 CODE_MEANING_LIMIT = 64
+GroupTemplate = (
+    sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+    | sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    | sr.MeasurementsAndQualitativeEvaluations
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,8 @@ class Number:
         qualifier: Why the value is to be taken with care (CID 42).
         uncertainty: Lower and upper measurement uncertainty, same unit, both positive.
         z: Of this measurement; becomes a property of it, so that nobody asks whose z it is.
+        finding: What the value is the probability of, when the group is asked for several.
+        finding_equivalents: The same in other schemes.
     """
 
     name: Code
@@ -94,14 +109,23 @@ class Number:
     qualifier: Code | None = None
     uncertainty: tuple[float, float] | None = None
     z: ZScore | None = None
+    finding: Code | None = None
+    finding_equivalents: tuple[Code, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """One qualitative evaluation: a coded answer to a coded question."""
+    """One qualitative evaluation: a coded answer to a coded question.
+
+    Args:
+        name: The question.
+        value: The answer.
+        value_equivalents: The answer in other schemes.
+    """
 
     name: Code
     value: Code
+    value_equivalents: tuple[Code, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +139,19 @@ class SegmentReference:
 
     label: int
     role: str = "segmentation"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """A rectangle of one source image, as SCOORD of the report (TID 1410).
+
+    Args:
+        image: Header of the image.
+        box: In its pixels.
+    """
+
+    image: Dataset
+    box: Box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +168,8 @@ class Group:
         further_sites: Of a target that lies at several, such as merged muscles.
         laterality: `codes.LEFT` or `codes.RIGHT`; of all the sites.
         segment: Its segment; makes this a volumetric group.
-        images: Source images of a group without a segment.
+        region: Where in an image it lies; makes this a planar group.
+        images: Source images of a group with neither segment nor region.
         time: When it was measured.
         numbers: Measurements.
         qualities: Coded evaluations.
@@ -147,6 +185,7 @@ class Group:
     further_sites: tuple[Code, ...] = ()
     laterality: Code | None = None
     segment: SegmentReference | None = None
+    region: Region | None = None
     images: tuple[Dataset, ...] = ()
     time: TimePoint | None = None
     numbers: tuple[Number, ...] = ()
@@ -251,8 +290,8 @@ def _procedures(source: Dataset, fallback: Code) -> list[sr.CodedConcept]:
 
 def _group_template(
     group: Group, producer: Producer, study_uid: str, segmentations: Sequence[EncodedSegmentation]
-) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations:
-    """The group as TID 1411 or TID 1501, with its comments inside."""
+) -> GroupTemplate:
+    """The group as TID 1411, TID 1410 or TID 1501, with its comments inside."""
     arguments: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(
             uid=producer.tracking_uid(study_uid, group.tracking_id), identifier=group.tracking_id
@@ -265,19 +304,25 @@ def _group_template(
         "measurements": [_measurement(number) for number in group.numbers],
         "qualitative_evaluations": [sr.QualitativeEvaluation(q.name, q.value) for q in group.qualities],
     }
-    template: sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
-    if group.segment is None:
+    template: GroupTemplate
+    if group.segment is not None:
+        template = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            **arguments, referenced_segment=_segment(group.segment, segmentations)
+        )
+    elif group.region is not None:
+        template = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            **arguments, referenced_region=_region(group.region)
+        )
+    else:
         template = sr.MeasurementsAndQualitativeEvaluations(
             **arguments,
             source_images=[_image(image) for image in group.images] or None,
         )
-    else:
-        template = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-            **arguments, referenced_segment=_segment(group.segment, segmentations)
-        )
     _add_equivalents(template[0], FINDING, group.finding, group.finding_equivalents)
     if group.site is not None:
         _add_equivalents(template[0], FINDING_SITE, group.site, group.site_equivalents)
+    for quality in group.qualities:
+        _add_equivalents(template[0], quality.name, quality.value, quality.value_equivalents)
     for comment in group.comments:
         template[0].ContentSequence.append(_text(codes.COMMENT, comment))
     return template
@@ -285,6 +330,17 @@ def _group_template(
 
 def _image(image: Dataset) -> sr.SourceImageForMeasurementGroup:
     return sr.SourceImageForMeasurementGroup(str(image.SOPClassUID), str(image.SOPInstanceUID))
+
+
+def _region(region: Region) -> sr.ImageRegion:
+    """The rectangle as a closed line; its part outside of the image is left away."""
+    image = region.image
+    box = region.box.inside(int(image.Rows), int(image.Columns))
+    return sr.ImageRegion(
+        graphic_type=sr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array(box.outline_xy, dtype=np.float64),
+        source_image=sr.SourceImageForRegion(str(image.SOPClassUID), str(image.SOPInstanceUID)),
+    )
 
 
 def _segment(wanted: SegmentReference, segmentations: Sequence[EncodedSegmentation]) -> sr.ReferencedSegment:
@@ -342,6 +398,9 @@ def _measurement(number: Number) -> sr.Measurement:
         qualifier=number.qualifier,
         finding_sites=None if number.site is None else [sr.FindingSite(number.site)],
     )
+    if number.finding is not None:
+        measurement[0].ContentSequence = measurement[0].get("ContentSequence", ContentSequence())
+        measurement[0].ContentSequence.append(_finding_of(number.finding, number.finding_equivalents))
     if number.uncertainty is not None:
         # Not MeasurementProperties: it writes the unit "1" whatever the measurement's (highdicom 0.28).
         measurement[0].ContentSequence = measurement[0].get("ContentSequence", ContentSequence())
@@ -366,6 +425,15 @@ def _measurement(number: Number) -> sr.Measurement:
             TextContentItem(name=POPULATION, value=number.z.population, relationship_type=has),
         ]
     return measurement
+
+
+def _finding_of(finding: Code, equivalents: tuple[Code, ...]) -> CodeContentItem:
+    """Modifier of a measurement's name (TID 300, $ModType): the probability of what."""
+    item = CodeContentItem(
+        name=FINDING, value=finding, relationship_type=sr.RelationshipTypeValues.HAS_CONCEPT_MOD
+    )
+    codes.add_equivalents(item.ConceptCodeSequence[0], equivalents)
+    return item
 
 
 def _finite(value: float, name: str) -> float:
