@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from apps.msk_ct.anatomy import OTHER, Anatomy
-from apps.msk_ct.fields import Field
 from apps.msk_ct.population import Difficulty, Person
 from operators.geometry import VolumeGeometry
+from operators.phantom.fields import Field
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

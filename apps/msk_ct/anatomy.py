@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.msk_ct import body, bones, muscles
-from apps.msk_ct.fields import (
+from apps.msk_ct import body, muscles
+from apps.msk_ct.population import Person
+from apps.msk_ct.structures import SEGMENTS, Side, segment_number
+from operators.phantom import bones
+from operators.phantom.fields import (
     FAR_MM,
     Axis,
     Field,
@@ -27,8 +30,6 @@ from apps.msk_ct.fields import (
     distance_to_path,
     ellipsoid,
 )
-from apps.msk_ct.population import Person
-from apps.msk_ct.structures import SEGMENTS, Side, segment_number
 
 WORKING_MM = 2.8
 SIDES = (Side.RIGHT, Side.LEFT)

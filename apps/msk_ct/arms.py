@@ -6,8 +6,8 @@ import numpy as np
 
 from apps.msk_ct.acquire import Scanner
 from apps.msk_ct.anatomy import OTHER, Anatomy
-from apps.msk_ct.fields import Field, distance_to_path
 from apps.msk_ct.population import Person
+from operators.phantom.fields import Field, distance_to_path
 
 
 def put_arms(hu: Field, anatomy: Anatomy, scanner: Scanner, person: Person) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from apps.msk_ct.bones import MIDLINE_MM
-from apps.msk_ct.fields import Field, Points, distance_to_path, intersection, union
 from apps.msk_ct.population import Person
+from operators.phantom.bones import MIDLINE_MM
+from operators.phantom.fields import Field, Points, distance_to_path, intersection, union
 
 # s, half width, front p, back p of the trunk's fascia in the standard body
 TRUNK = (

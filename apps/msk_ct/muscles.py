@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.msk_ct.fields import Path3
+from operators.phantom.fields import Path3
 
 RADII_FILE = Path(__file__).parent / "muscle_radii.json"
 """Radii that give the target volumes in the standard body: made by `python -m apps.msk_ct.tune`."""

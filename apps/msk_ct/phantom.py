@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from apps.msk_ct.acquire import Coverage, Scanner, draw_scanner, exposed, put_table
 from apps.msk_ct.anatomy import WORKING_MM, Builder, names_of_values
 from apps.msk_ct.arms import put_arms
-from apps.msk_ct.fields import Field
 from apps.msk_ct.population import HOSPITAL_A, HOSPITAL_B, Difficulty, Person, draw_person
 from apps.msk_ct.structures import SEGMENTS
 from apps.msk_ct.tissue import blurred, hounsfield
 from operators.geometry import VolumeGeometry
 from operators.phantom.ct_writer import CtPhantomStudy, write_ct_series
+from operators.phantom.fields import Field
 from operators.phantom.identity import generator
 
 WORLD = 30

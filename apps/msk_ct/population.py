@@ -8,8 +8,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.msk_ct.bones import MIDLINE_MM, BoneShape
 from apps.msk_ct.structures import SEGMENTS, Side
+from operators.phantom.bones import MIDLINE_MM, BoneShape
 
 Range = tuple[float, float]
 

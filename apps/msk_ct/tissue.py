@@ -7,9 +7,9 @@ from scipy import ndimage
 
 from apps.msk_ct.anatomy import OTHER, Anatomy
 from apps.msk_ct.body import smooth_noise
-from apps.msk_ct.fields import Field
 from apps.msk_ct.population import Person
 from apps.msk_ct.structures import SEGMENTS
+from operators.phantom.fields import Field
 
 PLAIN_HU = {
     "skin": 15,

@@ -13,9 +13,9 @@ import numpy as np
 
 from apps.msk_ct import body, muscles
 from apps.msk_ct.anatomy import Builder, bundle_ratio, tube_bundle
-from apps.msk_ct.bones import BoneShape
-from apps.msk_ct.fields import at, box_of
 from apps.msk_ct.population import Person
+from operators.phantom.bones import BoneShape
+from operators.phantom.fields import at, box_of
 
 STEP_MM = 3.0
 LARGEST_MM = 60.0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from apps.msk_ct.fields import Field, Points, distance_to_path, ellipsoid, intersection, union
+from operators.phantom.fields import Field, Points, distance_to_path, ellipsoid, intersection, union
 
 MIDLINE_MM = 83.5
 """Half of the distance between the hip centres (OpenSim gait models)."""
