@@ -133,7 +133,7 @@ class NodeProcess:
         answer: list[dict[str, Any]] = httpx.get(f"{self.api}/jobs", timeout=60).raise_for_status().json()
         return answer
 
-    def wait_for_jobs(self, count: int, states: set[str], within_s: float = 180) -> list[dict[str, Any]]:
+    def wait_for_jobs(self, count: int, states: set[str], within_s: float = 300) -> list[dict[str, Any]]:
         """The jobs, once there are that many and all are in one of the states."""
         found: list[dict[str, Any]] = []
 
@@ -161,8 +161,10 @@ class NodeProcess:
                 raise AssertionError(f"not {what} within {within_s} s; {detail()}\n{log}")
             time.sleep(every_s)
 
-    def store(self, *paths: Path, ae_title: str = "DICOMNODE") -> subprocess.CompletedProcess[str]:
-        """Send files or folders with DCMTK."""
+    def store(
+        self, *paths: Path, ae_title: str = "DICOMNODE", port: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Send files or folders with DCMTK; ``port`` where they do not go to the node directly."""
         return subprocess.run(
             [
                 "/usr/bin/storescu",
@@ -173,7 +175,7 @@ class NodeProcess:
                 "-aec",
                 ae_title,
                 "127.0.0.1",
-                str(self.dicom_port),
+                str(port or self.dicom_port),
                 *map(os.fspath, paths),
             ],
             capture_output=True,

@@ -54,7 +54,7 @@ def test_every_malformed_file_is_accounted_for(
             # what is on the disk reaches the ledger a moment later
             return not left and growing == 0 and (instances, refused) == (held(), rejected())
 
-        node.wait(taken, 120, "inbox empty and every study routed", detail=lambda: str(counts(node)))
+        node.wait(taken, 300, "inbox empty and every study routed", detail=lambda: str(counts(node)))
         instances, refused, _ = counts(node)
         # one file that is stored may be the same instance, byte for byte, as another
         assert instances + refused <= len(files)
@@ -67,14 +67,14 @@ def test_every_malformed_file_is_accounted_for(
                 timeout=60,
                 check=False,
             )
-        node.wait(lambda: counts(node)[2] == 0, 120, "every study routed")
+        node.wait(lambda: counts(node)[2] == 0, 300, "every study routed")
         studies = httpx.get(f"{node.api}/studies?limit=200", timeout=30).json()
         assert studies
         echo = ["/usr/bin/echoscu", "-aec", "DICOMNODE", "127.0.0.1", str(node.dicom_port)]
         subprocess.run(echo, check=True, timeout=60)
         node.store(mibg_study)
         node.wait(
-            lambda: any(job["state"] == "delivered" for job in node.jobs()), 120, "a good study delivered"
+            lambda: any(job["state"] == "delivered" for job in node.jobs()), 300, "a good study delivered"
         )
     broken = [line for line in node.log_lines() if line["action"] in {"route_retry", "attempt_broke"}]
     assert broken == []

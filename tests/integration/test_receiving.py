@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -38,6 +39,8 @@ from dicom_node.receive.sop_classes import storage_sop_classes, transfer_syntaxe
 from dicom_node.rejection import RejectionListener
 from dicom_node.store.instances import InstanceStore, StoredInstance
 from dicom_node.store.part10 import HEADER_BYTES
+from tests.integration.orthanc import free_port
+from tests.integration.relay import relay_to
 
 STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
 NODE = "DICOMNODE"
@@ -324,26 +327,29 @@ def test_only_known_peers_that_mean_this_node_are_served(
         sent = storescu(receiver.port, "-aet", calling, save(ct_slice(), tmp_path / "a.dcm"), called=called)
         assert (sent.returncode == 0) is accepted, sent.stderr
         assert len(heard.stored) == int(accepted)
+        wait_for(lambda: len(heard.refused) == int(not accepted))  # the caller is told first
         assert [r.source for r in heard.refused] == ([] if accepted else [RefusalSource.ASSOCIATION])
         assert accepted or "Rejected Permanent" in sent.stderr
 
 
 def test_without_listed_peers_other_machines_are_rejected(tmp_path: Path) -> None:
     own = next((a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)), "127.0.0.1")
-    if own.startswith("127."):
-        subprocess.run(["ip", "addr", "add", "10.255.255.1/32", "dev", "lo"], check=True)
-        own = "10.255.255.1"
+    is_made = own.startswith("127.")
+    if is_made:  # by chance, as another run of the tests on this machine makes its own
+        own = f"10.255.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+        subprocess.run(["ip", "addr", "replace", f"{own}/32", "dev", "lo"], check=True)
     heard = Heard()
     receiver = Receiver(NODE, own, 0, InstanceStore(tmp_path), heard.stored.append, heard.refused.append)
     receiver.start()
     try:
         command = [ECHOSCU, "-aec", NODE, own, str(receiver.port)]
         assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+        wait_for(lambda: len(heard.refused) == 1)  # the caller is told first
         assert heard.refused[0].reason == "the caller is not a known peer"
     finally:
         receiver.stop()
-        if own == "10.255.255.1":
-            subprocess.run(["ip", "addr", "del", "10.255.255.1/32", "dev", "lo"], check=True)
+        if is_made:
+            subprocess.run(["ip", "addr", "del", f"{own}/32", "dev", "lo"], check=True)
 
 
 @pytest.mark.parametrize("name", ["NM1_RLE", "RG2_J2KI", "RG2_JPLY", "RG3_J2KI", "RG3_JPLY"])
@@ -468,12 +474,9 @@ def test_connection_cut_within_an_instance_is_accounted_for(
     running: tuple[Receiver, Heard], tmp_path: Path
 ) -> None:
     receiver, heard = running
-    source = save(ct_slice(PixelData=bytes(200_000_000)), tmp_path / "big.dcm")
-    with subprocess.Popen(
-        [STORESCU, "-aec", NODE, "127.0.0.1", str(receiver.port), str(source)], stderr=subprocess.DEVNULL
-    ) as sender:
-        wait_for(lambda: any((tmp_path / "data" / "instances" / ".incoming").iterdir()))
-        sender.kill()
+    source = save(ct_slice(PixelData=bytes(20_000_000)), tmp_path / "big.dcm")
+    with relay_to(receiver.port, carried_bytes=10_000_000, then_cut=True) as relay:
+        assert storescu(relay.port, source).returncode != 0
     wait_for(lambda: len(heard.refused) == 1)
     assert heard.refused[0].reason == "the association ended before the instance was answered"
     assert list((tmp_path / "data" / "instances" / ".incoming").iterdir()) == []
@@ -594,14 +597,14 @@ def test_port_in_use_is_a_configuration_mistake(running: tuple[Receiver, Heard],
 
 
 def test_receiver_stops_and_starts_again_on_its_port(tmp_path: Path) -> None:
-    with receiving(tmp_path) as (receiver, _):
-        port = receiver.port
+    port = free_port()  # one that no connection is given while nobody listens on it
+    for _ in range(2):
+        receiver = Receiver(NODE, "127.0.0.1", port, InstanceStore(tmp_path), print, print)
+        receiver.start()
         assert receiver.is_listening
-    assert not receiver.is_listening
-    again = Receiver(NODE, "127.0.0.1", port, InstanceStore(tmp_path), print, print)
-    again.start()
-    assert echo_works(port)
-    again.stop()
+        assert echo_works(port)
+        receiver.stop()
+        assert not receiver.is_listening
 
 
 def test_no_patient_attribute_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import InterfaceError
 
 from dicom_node.errors import AppCrashed, AppOutOfMemory, AppRaised, AppTimedOut, OutsideEnvelope
 from dicom_node.infer.channel import Answer, Channel, Progress, understood
-from dicom_node.infer.newest import OnProgress
+from dicom_node.infer.newest import TELL_INTERVAL_S, OnProgress
 from dicom_node.infer.process import AppProcess
 from dicom_node.infer.request import write_request
 from dicom_node.work import Work
@@ -121,6 +121,11 @@ def ask(
     return request.parent / "output"
 
 
+def most_tellings(began_s: float) -> int:
+    """How often progress may have been told since, by a clock that cannot be set."""
+    return 1 + int((time.monotonic() - began_s) / TELL_INTERVAL_S)
+
+
 def test_the_process_stays_warm_between_requests(process: AppProcess, tmp_path: Path) -> None:
     first = (ask(process, tmp_path, "write") / "pid").read_text()
     assert (ask(process, tmp_path, "write") / "pid").read_text() == first == str(process.pid)
@@ -168,18 +173,20 @@ def test_a_process_killed_from_outside_is_told(process: AppProcess, tmp_path: Pa
     process.start()
     pid = process.pid
     assert pid is not None
-    threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
-    with pytest.raises(AppCrashed, match="signal 9"):
-        ask(process, tmp_path, "hang")
+    with pytest.raises(AppCrashed, match="signal 9"):  # killed as soon as it is known to work
+        ask(process, tmp_path, "report and hang", on_progress=lambda *_: os.kill(pid, signal.SIGKILL))
 
 
 def test_progress_is_told_while_the_app_works_and_not_too_often(process: AppProcess, tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
+    process.start()
+    began = time.monotonic()
     ask(process, tmp_path, "progress", on_progress=lambda stage, share: told.append((stage, share)))
+    assert len(told) <= most_tellings(began), "the newest of those that came at once, unless it is over"
+    assert set(told) <= {("segmenting", 0.0), ("segmenting", 1.0), ("writing", 0.0)}
+    told.clear()
     ask(process, tmp_path, "report once", on_progress=lambda stage, share: told.append((stage, share)))
-    assert len(told) == 2, "the newest of those that came at once, and the later one"
-    assert told[0] in [("segmenting", 0.0), ("segmenting", 1.0), ("writing", 0.0)]
-    assert told[1] == ("mine", 0.5)
+    assert told == [("mine", 0.5)]
 
 
 def test_who_breaks_on_progress_does_not_fail_the_analysis(process: AppProcess, tmp_path: Path) -> None:
@@ -208,7 +215,7 @@ def test_time_is_watched_while_progress_is_being_noted(process: AppProcess, tmp_
     was_stopped = []
 
     def slow(_stage: str, _share: float) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 100
         while process.pid is not None and time.monotonic() < until:
             time.sleep(0.05)
         was_stopped.append(process.pid is None)
@@ -230,7 +237,7 @@ def test_a_flood_of_progress_is_stopped_at_the_time_limit(process: AppProcess, t
     with pytest.raises(AppTimedOut):
         ask(process, tmp_path, "flood", time_limit_s=3, on_progress=listener)
     assert time.monotonic() - began < 30
-    assert 1 <= len(told) <= 4
+    assert 1 <= len(told) <= most_tellings(began)
     ask(process, tmp_path, "write")
 
 
