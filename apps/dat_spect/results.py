@@ -24,7 +24,7 @@ from operators.encode.pictures import png_of
 from operators.encode.report import Group, Number, Quality, SegmentReference, TimePoint, ZScore
 from operators.encode.result import Outcome
 from operators.encode.segmentation import Segment
-from operators.measure.quantity import Quantity
+from operators.measure.quantity import Quantity, missing
 
 CAUDATE = Code("11000004", "SCT", "Caudate Nucleus")
 PUTAMEN = Code("89278009", "SCT", "Putamen")
@@ -174,7 +174,7 @@ def _structure_groups(findings: Findings) -> list[Group]:
     for segment in SEGMENTS:
         name = next(name for name, value in LABELS.items() if value == segment.label)
         quantities = [q for q in findings.quantities if q.organ == name]
-        comments = _missing(quantities) + (() if name == "reference" else (PARTIAL_VOLUME,))
+        comments = missing(quantities) + (() if name == "reference" else (PARTIAL_VOLUME,))
         # Voxels may be too coarse for a structure: its numbers stay, without a segment to show.
         is_drawn = bool((findings.scan.uptake.labels_zyx == segment.label).any())
         if not is_drawn:
@@ -210,7 +210,7 @@ def _striatum_groups(findings: Findings) -> list[Group]:
                 images=findings.scan.volume.instances,
                 time=_time(findings),
                 numbers=_numbers(findings, quantities, BOLT),
-                comments=_missing(quantities),
+                comments=missing(quantities),
             )
         )
     return groups
@@ -224,7 +224,7 @@ STUDY_NUMBERS = (
 
 def _both_striata(findings: Findings) -> Group:
     quantities = [q for q in findings.quantities if q.name in STUDY_NUMBERS]
-    comments = list(_missing(quantities))
+    comments = list(missing(quantities))
     if findings.normal is not None:
         normal = findings.normal
         comments.append(
@@ -256,7 +256,7 @@ def _examination_group(findings: Findings) -> Group:
         finding=PROCEDURE,
         images=findings.scan.volume.instances,
         numbers=_numbers(findings, quantities, BOLT),
-        comments=_missing(quantities),
+        comments=missing(quantities),
     )
 
 
@@ -310,7 +310,7 @@ def _disease_group(findings: Findings) -> Group:
         images=findings.scan.volume.instances,
         numbers=numbers,
         qualities=qualities,
-        comments=(*_missing(quantities), NEITHER),
+        comments=(*missing(quantities), NEITHER),
     )
 
 
@@ -343,15 +343,6 @@ STANDARD_NAMES = {"VOLUME": codes.VOLUME, "ACTIVITY": codes.ADMINISTERED_ACTIVIT
 def _name(quantity: Quantity) -> Code:
     """The standard's concept where there is one, else the private code with its one meaning."""
     return STANDARD_NAMES.get(quantity.code) or codes.private(quantity.code, MEANINGS[quantity.code])
-
-
-def _missing(quantities: Sequence[Quantity]) -> tuple[str, ...]:
-    """Each reason once, with what it takes away."""
-    reasons: dict[str, list[str]] = {}
-    for quantity in quantities:
-        if quantity.value is None and quantity.why_missing:
-            reasons.setdefault(quantity.why_missing.rstrip("."), []).append(quantity.meaning)
-    return tuple(f"Not measured: {', '.join(names)}. Reason: {why}." for why, names in reasons.items())
 
 
 # --------------------------------------------------------------------- page

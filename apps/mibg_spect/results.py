@@ -25,7 +25,7 @@ from operators.encode.pictures import png_of
 from operators.encode.report import Group, Number, SegmentReference, TimePoint
 from operators.encode.result import Outcome
 from operators.encode.segmentation import Segment
-from operators.measure.quantity import Quantity
+from operators.measure.quantity import Quantity, missing
 
 MEDIASTINUM_LABEL = 5
 """The reference box is a segment too, so that a reader sees what the ratio is of."""
@@ -169,7 +169,7 @@ def _organ_groups(findings: Findings, phase: Phase) -> list[Group]:
                 segment=SegmentReference(label=segment.label, role=role_of(findings, phase)),
                 time=_time(findings, phase),
                 numbers=_numbers(quantities),
-                comments=_missing(quantities),
+                comments=missing(quantities),
             )
         )
     return groups
@@ -200,7 +200,7 @@ def _uptake_groups(findings: Findings, phase: Phase) -> list[Group]:
                 images=acquisition.instances,
                 time=TimePoint(name=phase.value, offset=acquisition.minutes_after_injection),
                 numbers=_numbers(quantities),
-                comments=_missing(quantities),
+                comments=missing(quantities),
             )
         )
     return groups
@@ -209,7 +209,7 @@ def _uptake_groups(findings: Findings, phase: Phase) -> list[Group]:
 def _washout_group(findings: Findings) -> list[Group]:
     quantities = [q for q in findings.measurements.quantities if q.phase == ""]
     numbers = _numbers(quantities) + _administration(findings)
-    comments = _missing(quantities)
+    comments = missing(quantities)
     if not numbers and not comments:
         return []
     return [
@@ -261,15 +261,6 @@ def _name(quantity: Quantity) -> Code:
     if quantity.unit == "{counts}":
         return PLANAR_COUNTS if _is_planar(quantity) else codes.NM_TOMOGRAPHIC_ACTIVITY
     return codes.private(quantity.code, quantity.meaning[:64])
-
-
-def _missing(quantities: Sequence[Quantity]) -> tuple[str, ...]:
-    """Each reason once, with what it takes away."""
-    reasons: dict[str, list[str]] = {}
-    for quantity in quantities:
-        if quantity.value is None and quantity.why_missing:
-            reasons.setdefault(quantity.why_missing.rstrip("."), []).append(quantity.meaning)
-    return tuple(f"Not measured: {', '.join(names)}. Reason: {why}." for why, names in reasons.items())
 
 
 # --------------------------------------------------------------------- page

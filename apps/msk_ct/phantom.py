@@ -7,13 +7,11 @@ contrast) and ``truth.json``. `simulate` makes the same in memory.
 
 from __future__ import annotations
 
-import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,14 +21,16 @@ from apps.msk_ct.arms import put_arms
 from apps.msk_ct.population import HOSPITAL_A, HOSPITAL_B, Difficulty, Person, draw_person
 from apps.msk_ct.structures import SEGMENTS
 from apps.msk_ct.tissue import blurred, hounsfield
-from operators.geometry import VolumeGeometry
 from operators.phantom.ct_writer import CtPhantomStudy, write_ct_series
 from operators.phantom.fields import Field
 from operators.phantom.identity import generator
+from operators.phantom.label_writer import save_labels
 
 WORLD = 30
 """Keeps this app's random numbers apart from other apps'."""
 COARSE_WORKING_MM = 4.5
+COMPRESSION = 4
+"""Of the labels: hundreds of slices in every case."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,8 +108,8 @@ def write_case(case: Case, output: Path) -> None:
     """Writes the files of a case."""
     geometry = case.scanner.geometry
     write_ct_series(output / "dicom", case.hu_zyx, geometry, study_of(case))
-    save_labels(output / "truth.nii.gz", case.segments_zyx, geometry)
-    save_labels(output / "anatomy.nii.gz", case.fine_zyx, geometry)
+    save_labels(output / "truth.nii.gz", case.segments_zyx, geometry, compression=COMPRESSION)
+    save_labels(output / "anatomy.nii.gz", case.fine_zyx, geometry, compression=COMPRESSION)
     (output / "truth.json").write_text(json.dumps(truth_of(case), indent=2) + "\n", encoding="utf-8")
 
 
@@ -136,16 +136,6 @@ def study_of(case: Case) -> CtPhantomStudy:
         kvp=scanner.kvp,
         contrast="IV contrast" if person.contrast_hu else "",
     )
-
-
-def save_labels(path: Path, labels_zyx: NDArray[np.uint8], geometry: VolumeGeometry) -> None:
-    """Writes labels as NIfTI ``(x, y, z)`` with an RAS affine; the same labels give the same bytes."""
-    affine = geometry.affine_lps[:, [2, 1, 0, 3]].copy()
-    affine[:2] *= -1
-    image = nibabel.Nifti1Image(np.ascontiguousarray(labels_zyx.transpose(2, 1, 0)), affine)
-    image.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
 
 
 def truth_of(case: Case) -> dict[str, Any]:

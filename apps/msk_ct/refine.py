@@ -76,7 +76,6 @@ def _refine_plane(
     taken = ~bone & (outside_mm <= REACH_MM) & (hu > edge_hu)
     given = bone & (inside_mm <= REACH_MM) & (hu < edge_hu)
     solid = ndimage.binary_fill_holes((bone | taken) & ~given)
-    taken &= solid
     plane[taken] = plane[tuple(nearest)][taken]
     plane[given & ~solid] = 0
     for value in BONES:

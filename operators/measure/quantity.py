@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -28,3 +29,18 @@ class Quantity:
     phase: str = ""
     organ: str = ""
     why_missing: str = ""
+
+
+def missing(quantities: Sequence[Quantity]) -> tuple[str, ...]:
+    """A sentence for each reason, with what it takes away.
+
+    >>> def lacking(meaning: str) -> Quantity:
+    ...     return Quantity(name="n", meaning=meaning, value=None, unit="%", code="C", why_missing="no dose.")
+    >>> missing([lacking("washout"), lacking("uptake")])
+    ('Not measured: washout, uptake. Reason: no dose.',)
+    """
+    reasons: dict[str, list[str]] = {}
+    for quantity in quantities:
+        if quantity.value is None and quantity.why_missing:
+            reasons.setdefault(quantity.why_missing.rstrip("."), []).append(quantity.meaning)
+    return tuple(f"Not measured: {', '.join(names)}. Reason: {why}." for why, names in reasons.items())
