@@ -42,13 +42,18 @@ def encode(
 
 
 class EncodeReport(Step):
-    """Receives ``content`` (`ReportContent`) and ``segmentations``, emits ``report``.
+    """Receives ``content`` (`ReportContent`), emits ``report``.
 
-    With ``has_maps`` it also receives ``encoded_maps``: a port that nothing is connected to would
-    keep it from ever starting.
+    Args:
+        fragment: The graph.
+        producer: Who made the report.
+        optional: Which of ``segmentations`` and ``encoded_maps`` it also receives: a port that
+            nothing is connected to would keep it from ever starting.
+        predecessors: Files of the reports that this one replaces.
+        language: Of the text.
     """
 
-    receives: tuple[str, ...] = ("content", "segmentations")
+    receives: tuple[str, ...] = ("content",)
     emits = ("report",)
 
     def __init__(
@@ -56,23 +61,25 @@ class EncodeReport(Step):
         fragment: Any,
         *args: Any,
         producer: Producer,
-        has_maps: bool = False,
+        optional: Sequence[str] = ("segmentations",),
         predecessors: Sequence[Path] = (),
         language: str = "en",
         **kwargs: Any,
     ) -> None:
         self.producer = producer
-        if has_maps:
-            self.receives = (*self.receives, "encoded_maps")
+        self.receives = (*self.receives, *optional)
         self.predecessors = tuple(predecessors)
         self.language = language
         super().__init__(fragment, *args, **kwargs)
 
-    def work(
-        self,
-        content: ReportContent,
-        segmentations: tuple[EncodedSegmentation, ...],
-        maps: tuple[EncodedMap, ...] = (),
-    ) -> Dataset:
+    def work(self, content: ReportContent, *encoded: Any) -> Dataset:
         """Encode."""
-        return encode(content, segmentations, maps, self.producer, self.predecessors, self.language)
+        found = dict(zip(self.receives[1:], encoded, strict=True))
+        return encode(
+            content,
+            found.get("segmentations", ()),
+            found.get("encoded_maps", ()),
+            self.producer,
+            self.predecessors,
+            self.language,
+        )

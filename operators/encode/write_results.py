@@ -13,6 +13,7 @@ from operators.encode.identity import Producer
 from operators.encode.messages import KeyImages
 from operators.encode.parametric_map import EncodedMap
 from operators.encode.pictures import png_of
+from operators.encode.presentation_state import EncodedState
 from operators.encode.result import MadeObject, Outcome, write_result
 from operators.encode.segmentation import EncodedSegmentation
 from operators.graph import Step
@@ -22,17 +23,19 @@ def write(
     folder: Path,
     producer: Producer,
     *,
-    segmentations: Sequence[EncodedSegmentation],
     report: Dataset,
     key_images: Sequence[Dataset],
     pdf: EncodedPdf,
     pictures: KeyImages,
     outcome: Outcome,
-    maps: Sequence[EncodedMap] = (),
+    segmentations: Sequence[EncodedSegmentation] = (),
+    encoded_maps: Sequence[EncodedMap] = (),
+    states: Sequence[EncodedState] = (),
 ) -> None:
     """Write everything that an analysis made."""
     objects = [MadeObject(role=s.role, file_stem=s.role, dataset=s.dataset) for s in segmentations]
-    objects += [MadeObject(role=m.role, file_stem=m.role, dataset=m.dataset) for m in maps]
+    objects += [MadeObject(role=m.role, file_stem=m.role, dataset=m.dataset) for m in encoded_maps]
+    objects += [MadeObject(role=s.role, file_stem=f"{s.role}_{s.number}", dataset=s.dataset) for s in states]
     objects.append(MadeObject(role="report", file_stem="report", dataset=report))
     objects += [
         MadeObject(role="key_image", file_stem=f"key_image_{number}", dataset=image)
@@ -46,10 +49,15 @@ def write(
 class WriteResults(Step):
     """Receives everything that was encoded and the ``outcome`` (`Outcome`); emits nothing.
 
-    With ``has_maps`` it also receives ``encoded_maps``.
+    Args:
+        fragment: The graph.
+        producer: Who made the results.
+        folder: Where they are written.
+        optional: Which of ``segmentations``, ``encoded_maps`` and ``states`` it also receives: a
+            port that nothing is connected to would keep it from ever starting.
     """
 
-    receives: tuple[str, ...] = ("segmentations", "report", "key_images", "pdf", "pictures", "outcome")
+    receives: tuple[str, ...] = ("report", "key_images", "pdf", "pictures", "outcome")
 
     def __init__(
         self,
@@ -57,34 +65,14 @@ class WriteResults(Step):
         *args: Any,
         producer: Producer,
         folder: Path,
-        has_maps: bool = False,
+        optional: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         self.producer = producer
         self.folder = folder
-        if has_maps:
-            self.receives = (*self.receives, "encoded_maps")
+        self.receives = (*self.receives, *optional)
         super().__init__(fragment, *args, **kwargs)
 
-    def work(
-        self,
-        segmentations: tuple[EncodedSegmentation, ...],
-        report: Dataset,
-        key_images: tuple[Dataset, ...],
-        pdf: EncodedPdf,
-        pictures: KeyImages,
-        outcome: Outcome,
-        maps: tuple[EncodedMap, ...] = (),
-    ) -> None:
+    def work(self, *received: Any) -> None:
         """Write."""
-        write(
-            self.folder,
-            self.producer,
-            segmentations=segmentations,
-            report=report,
-            key_images=key_images,
-            pdf=pdf,
-            pictures=pictures,
-            outcome=outcome,
-            maps=maps,
-        )
+        write(self.folder, self.producer, **dict(zip(self.receives, received, strict=True)))

@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, NuclearMedicineImageStorage
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    ExplicitVRLittleEndian,
+    NuclearMedicineImageStorage,
+)
 
 from operators.encode.identity import SYNTHETIC, SYNTHETIC_STATEMENT, Producer
 from operators.geometry import VolumeGeometry
@@ -62,6 +66,32 @@ def spect() -> Dataset:
     nm.BitsAllocated, nm.BitsStored, nm.HighBit, nm.PixelRepresentation = 16, 16, 15, 0
     nm.PixelData = np.random.default_rng(1).poisson(50, SHAPE_ZYX).astype("<u2").tobytes()
     return nm
+
+
+@pytest.fixture
+def radiograph() -> Dataset:
+    """A CR of a hip of a patient with a Japanese name: bone is dark in its pixels (MONOCHROME1)."""
+    cr = Dataset()
+    cr.file_meta = FileMetaDataset()
+    cr.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    cr.file_meta.MediaStorageSOPClassUID = cr.SOPClassUID = ComputedRadiographyImageStorage
+    cr.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    cr.SOPInstanceUID = cr.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.8.498.2.1"
+    cr.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.2"
+    cr.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.2.2"
+    cr.PatientName, cr.PatientID = "Yamada^Hanako=山田^花子=やまだ^はなこ", "00054321"
+    cr.PatientBirthDate, cr.PatientSex = "19400704", "F"
+    cr.StudyDate, cr.StudyTime, cr.StudyID = "20260102", "101500", "S2"
+    cr.AccessionNumber, cr.ReferringPhysicianName, cr.StudyDescription = "A779", "鈴木^花子", "股関節正面"
+    cr.Modality, cr.Manufacturer, cr.SeriesNumber, cr.InstanceNumber = "CR", "READER", 1, 1
+    cr.ImageType, cr.BodyPartExamined, cr.ViewPosition = ["ORIGINAL", "PRIMARY"], "HIP", "AP"
+    cr.Laterality, cr.PatientOrientation = "R", ["L", "F"]
+    cr.Rows, cr.Columns, cr.ImagerPixelSpacing = 48, 64, [0.2, 0.2]
+    cr.SamplesPerPixel, cr.PhotometricInterpretation = 1, "MONOCHROME1"
+    cr.BitsAllocated, cr.BitsStored, cr.HighBit, cr.PixelRepresentation = 16, 10, 9, 0
+    cr.WindowCenter, cr.WindowWidth = "511", "1024"
+    cr.PixelData = np.random.default_rng(2).integers(0, 1024, (48, 64)).astype("<u2").tobytes()
+    return cr
 
 
 @pytest.fixture

@@ -1,17 +1,28 @@
-"""The encoding half of a graph writes maps when an app describes some, and needs none."""
+"""The encoding half of a graph writes maps and marks when an app describes some, and needs none."""
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ParametricMapStorage
+from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage, ParametricMapStorage
 
 from operators.encode import codes
-from operators.encode.messages import KeyImages, LabelVolume, MapVolume, PageContent, Picture, ReportContent
+from operators.encode.marks import Box
+from operators.encode.messages import (
+    KeyImages,
+    LabelVolume,
+    MapVolume,
+    Markings,
+    PageContent,
+    Picture,
+    ReportContent,
+)
 from operators.encode.pdf import Page, PageTable
 from operators.encode.report import Group, Number, SegmentReference
 from operators.encode.result import Outcome
@@ -109,3 +120,27 @@ def test_a_map_is_written_and_is_evidence_of_the_report(job, producer, described
 def test_an_app_without_maps_needs_no_port_for_them(job, producer, described, tmp_path):
     App(job, producer, described, PORTS).run()
     assert set(_roles(tmp_path)) == {"segmentation", "report", "key_image", "report_pdf"}
+
+
+def test_an_app_that_marks_images_needs_no_segmentation(job, producer, described, radiograph, tmp_path):
+    _, content, pictures, page, outcome = described
+    group = Group(tracking_id="Hip", finding=codes.HIP_JOINT, images=(radiograph,))
+    content = replace(content, groups=(group,), sources=(radiograph,))
+    lateral = copy.deepcopy(radiograph)
+    lateral.SOPInstanceUID, lateral.Rows = "1.2.826.0.1.3680043.8.498.2.9", 40
+    box = Box(corners_yx=((2, 3), (20, 30)), label="Hip", target="Hip")
+    markings = tuple(Markings(source=image, boxes=(box,)) for image in (radiograph, lateral))
+    ports = ("content", "pictures", "page", "outcome", "markings")
+    App(job, producer, (content, pictures, page, outcome, markings), ports).run()
+    objects = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["objects"]
+    assert [(entry["role"], entry["file"]) for entry in objects] == [
+        ("presentation_state", "presentation_state_1.dcm"),
+        ("presentation_state", "presentation_state_2.dcm"),
+        ("report", "report.dcm"),
+        ("key_image", "key_image_1.dcm"),
+        ("report_pdf", "report_pdf.dcm"),
+    ]
+    states = [dcmread(tmp_path / entry["file"]) for entry in objects[:2]]
+    assert {state.SOPClassUID for state in states} == {GrayscaleSoftcopyPresentationStateStorage}
+    assert len({state.SeriesInstanceUID for state in states}) == 1
+    assert len({state.SOPInstanceUID for state in states}) == 2
