@@ -232,7 +232,10 @@ def _by_voi_lut(values: NDArray[np.generic], header: Dataset) -> NDArray[np.floa
     tables = header.get("VOILUTSequence")
     if not tables or not all(tables[0].get(name) is not None for name in ("LUTDescriptor", "LUTData")):
         return None
-    grey = _between(apply_voi(np.rint(values).astype(np.int32), header))
+    entries, first, _ = (int(value) for value in tables[0].LUTDescriptor)
+    every_entry = apply_voi(np.arange(first, first + (entries or 2**16), dtype=np.int32), header)
+    mapped = apply_voi(np.rint(values).astype(np.int32), header)
+    grey = _between(mapped, float(every_entry.min()), float(every_entry.max()))
     return grey if _is_believed(grey) else None
 
 
