@@ -8,13 +8,17 @@ configuration is evaluated: a network is one of `NETWORKS` with literal argument
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.networks.nets.basic_unet import BasicUNet
+from monai.networks.nets.densenet import DenseNet
 from monai.networks.nets.dynunet import DynUNet
+from monai.networks.nets.efficientnet import EfficientNetBN
+from monai.networks.nets.resnet import ResNet
 from monai.networks.nets.segresnet import SegResNet
 from monai.networks.nets.unet import UNet
 from safetensors import SafetensorError
@@ -26,7 +30,8 @@ from operators.infer.bayesian_unet import BayesianUNet
 from operators.select.digests import bundle_digest
 
 NETWORKS: dict[str, type[nn.Module]] = {
-    f"monai.networks.nets.{network.__name__}": network for network in (BasicUNet, DynUNet, SegResNet, UNet)
+    f"monai.networks.nets.{network.__name__}": network
+    for network in (BasicUNet, DenseNet, DynUNet, EfficientNetBN, ResNet, SegResNet, UNet)
 } | {"operators.infer.bayesian_unet.BayesianUNet": BayesianUNet}
 """What ``_target_`` of a network in inference.json may name."""
 
@@ -62,7 +67,7 @@ def load_network(bundle: Path, name: str, device: torch.device) -> nn.Module:
     return _cached_network(bundle.resolve(), name, str(device), bundle_digest(bundle))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _cached_network(bundle: Path, name: str, device: str, _digest: str) -> nn.Module:
     network = build_network(inference_settings(bundle), name)
     weights = bundle / "models" / f"{name}.safetensors"
@@ -107,6 +112,24 @@ def save_weights(network: nn.Module, bundle: Path, name: str) -> None:
     }
     (bundle / "models").mkdir(parents=True, exist_ok=True)
     save_file(state, bundle / "models" / f"{name}.safetensors")
+
+
+def update_inference(bundle: Path, settings: Mapping[str, Any]) -> None:
+    """Adds settings to the bundle's inference.json; groups that are in both are joined by name.
+
+    A bundle of several models grows so: each writes the networks that it has learned.
+
+    Raises:
+        BrokenBundle: There is an inference.json that cannot be read.
+    """
+    path = bundle / "configs" / "inference.json"
+    held = _read_json(path) if path.is_file() else {}
+    for key, value in settings.items():
+        earlier = held.get(key)
+        both = isinstance(earlier, dict) and isinstance(value, Mapping)
+        held[key] = dict(earlier or {}) | dict(value) if both else value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One loop for every segmentation network: AdamW, one cycle, averaged weights."""
+"""One loop for networks of any kind: AdamW, one cycle, averaged weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""Images ``(b, c, z, y, x)`` float32 and labels ``(b, z, y, x)`` int64."""
+"""Images ``(b, c, [z,] y, x)`` float32 and what is to be learned of them, such as labels
+``(b, z, y, x)`` int64."""
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Scores float32 and what was to be learned to the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +31,14 @@ class Schedule:
             passed; None leaves the steps alone, which alone is reproducible.
         learning_rate: Highest of the cycle.
         averaging: Decay of the running mean of the weights, which is what is kept.
+        weight_decay: Of AdamW.
     """
 
     steps: int
     minutes: float | None = None
     learning_rate: float = 2e-3
     averaging: float = 0.997
+    weight_decay: float = 1e-4
 
 
 def train_network(
@@ -44,6 +49,7 @@ def train_network(
     *,
     title: str,
     progress: Progress,
+    loss_of: Loss | None = None,
 ) -> nn.Module:
     """The network with its averaged weights after the schedule.
 
@@ -54,14 +60,17 @@ def train_network(
         device: To train on; bfloat16 is used for speed, the weights stay float32.
         title: Shown beside the bar.
         progress: Where the bar is shown.
+        loss_of: Cross entropy and Dice of a segmentation where none is given.
     """
     network.to(device).train()
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
-    loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    loss_of = loss_of or segmentation_loss()
     bar = progress.add_task(title, total=schedule.steps, loss=float("nan"))
     started, smooth = time.monotonic(), None
-    for step, (images, labels) in enumerate(drawn_ahead(draw, schedule.steps)):
+    for step, (images, wanted) in enumerate(drawn_ahead(draw, schedule.steps)):
         done = max(step / schedule.steps, _time_done(schedule, started))
         if done >= 1:
             break
@@ -69,7 +78,7 @@ def train_network(
             group["lr"] = schedule.learning_rate * cycle(done)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             scores = network(images.to(device))
-        loss = loss_of(scores.float(), labels[:, None].to(device))
+        loss = loss_of(scores.float(), wanted.to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -78,6 +87,23 @@ def train_network(
         smooth = float(loss.detach()) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
         progress.update(bar, completed=step + 1, loss=smooth)
     return averaged
+
+
+def segmentation_loss() -> Loss:
+    """Cross entropy and Dice of scores ``(b, classes, z, y, x)`` and labels ``(b, z, y, x)``."""
+    both = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+
+    def loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = both(scores, labels[:, None])
+        return found
+
+    return loss
+
+
+def in_channels_last(network: nn.Module) -> nn.Module:
+    """A 2-D network with its weights in the order in which convolutions are fastest on a CPU."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def drawn_ahead(draw: Callable[[int], Batch], steps: int) -> Iterator[Batch]:
