@@ -17,6 +17,7 @@ from apps.dat_spect.anatomy import MU_SOFT, Head
 from operators.geometry import VolumeGeometry
 from operators.phantom import spect
 from operators.phantom.shapes import Points, rotation_about
+from operators.preprocess.transmission import attenuation_factor
 
 SIMULATION_MM = 3.5
 SIMULATION_SHAPE = (60, 66, 66)
@@ -156,15 +157,12 @@ class Camera:
     @property
     def geometry(self) -> VolumeGeometry:
         """Grid of the volume."""
-        half = [(n - 1) / 2 * self.pixel_mm for n in (self.matrix, self.matrix, self.slices)]
-        up = -1.0 if self.is_head_first else 1.0
-        x, y, z = self.origin_mm_lps
-        first = (round(x - half[0], 3), round(y - half[1], 3), round(z - up * half[2], 3))
-        return VolumeGeometry(
-            shape_zyx=(self.slices, self.matrix, self.matrix),
-            spacing_mm_zyx=(self.pixel_mm,) * 3,
-            origin_mm_lps=first,
-            direction_lps_zyx=((0.0, 0.0, up), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+        return spect.volume_grid(
+            matrix=self.matrix,
+            slices=self.slices,
+            pixel_mm=self.pixel_mm,
+            centre_mm_lps=self.origin_mm_lps,
+            is_head_first=self.is_head_first,
         )
 
 
@@ -233,9 +231,7 @@ def draw_pose(rng: np.random.Generator, department: Department) -> Pose:
 
 def simulation_points() -> Points:
     """Centres of the simulation's voxels in the camera, ``(z, y, x, 3)`` float32, mm."""
-    axes = [((np.arange(n) - (n - 1) / 2) * SIMULATION_MM).astype(np.float32) for n in SIMULATION_SHAPE]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    return np.stack([x, y, z], axis=-1)
+    return spect.grid_points(SIMULATION_SHAPE, SIMULATION_MM)
 
 
 def fine_offsets() -> Points:
@@ -247,10 +243,7 @@ def fine_offsets() -> Points:
 
 def volume_points(camera: Camera) -> Points:
     """Centres of the volume's voxels in the camera, ``(z, y, x, 3)`` float32, mm."""
-    geometry = camera.geometry
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in geometry.shape_zyx), indexing="ij"), axis=-1)
-    lps = index @ geometry.affine_lps[:3, :3].T + geometry.affine_lps[:3, 3]
-    return np.asarray(lps - np.asarray(camera.origin_mm_lps), dtype=np.float32)
+    return spect.volume_points(camera.geometry, camera.origin_mm_lps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -319,15 +312,16 @@ def _reconstruct(camera: Camera, counts: NDArray[np.float32]) -> NDArray[np.floa
 def _transmission(camera: Camera, scene: Scene) -> NDArray[np.float32]:
     """Mean transmission through a uniform head of that outline, ``(z, y, x)``, feet first."""
     angles = list(2 * np.pi * np.arange(0, VIEWS, 4) / VIEWS)
-    factor = spect.attenuation_factor(
+    factor = attenuation_factor(
         scene.outline * np.float32(CHANG_MU), spacing_mm=SIMULATION_MM, angles_rad=angles
     )
-    weights = [
-        spect.interpolation_weights(n, m, SIMULATION_MM, camera.pixel_mm)
-        for n, m in zip(factor.shape, (camera.slices, camera.pixels, camera.pixels), strict=True)
-    ]
-    sampled = np.einsum("zyx,Zz,Yy,Xx->ZYX", factor, *weights, optimize=True)
-    return np.asarray(np.maximum(sampled, 0.1), dtype=np.float32)
+    sampled = spect.onto_volume(
+        factor,
+        spacing_mm=SIMULATION_MM,
+        pixel_mm=camera.pixel_mm,
+        shape_zyx=(camera.slices, camera.pixels, camera.pixels),
+    )
+    return np.maximum(sampled, 0.1)
 
 
 HALF_POWER = 0.42

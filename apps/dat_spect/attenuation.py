@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from operators.geometry import VolumeGeometry
 from operators.infer.components import largest_component
-from operators.phantom.spect import attenuation_factor
 from operators.preprocess.resample import canonical_grid, resample
+from operators.preprocess.transmission import attenuation_factor
 from operators.read.nm import NmVolume
 
 MU_PER_CM = 0.147

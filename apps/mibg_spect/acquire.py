@@ -17,6 +17,7 @@ from operators.geometry import VolumeGeometry
 from operators.measure.decay import decay_factor
 from operators.phantom import spect
 from operators.phantom.shapes import Points, rotation_about
+from operators.preprocess.transmission import attenuation_factor
 
 SIMULATION_MM = 5.5
 SIMULATION_SHAPE = (80, 84, 84)
@@ -152,15 +153,12 @@ class Camera:
     @property
     def geometry(self) -> VolumeGeometry:
         """Grid of the volumes it reconstructs."""
-        half = [(n - 1) / 2 * self.pixel_mm for n in (self.matrix, self.matrix, self.slices)]
-        up = -1.0 if self.is_head_first else 1.0
-        x, y, z = self.origin_mm_lps
-        first = (round(x - half[0], 3), round(y - half[1], 3), round(z - up * half[2], 3))
-        return VolumeGeometry(
-            shape_zyx=(self.slices, self.matrix, self.matrix),
-            spacing_mm_zyx=(self.pixel_mm,) * 3,
-            origin_mm_lps=first,
-            direction_lps_zyx=((0.0, 0.0, up), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+        return spect.volume_grid(
+            matrix=self.matrix,
+            slices=self.slices,
+            pixel_mm=self.pixel_mm,
+            centre_mm_lps=self.origin_mm_lps,
+            is_head_first=self.is_head_first,
         )
 
 
@@ -217,18 +215,12 @@ def _small_rotation(rng: np.random.Generator, sd_rad: float) -> NDArray[np.float
 
 def simulation_points() -> Points:
     """Centres of the simulation's voxels against the camera's centre, ``(z, y, x, 3)`` float32, mm."""
-    axes = [((np.arange(n) - (n - 1) / 2) * SIMULATION_MM).astype(np.float32) for n in SIMULATION_SHAPE]
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    return np.stack([x, y, z], axis=-1)
+    return spect.grid_points(SIMULATION_SHAPE, SIMULATION_MM)
 
 
 def volume_points(camera: Camera) -> Points:
     """Centres of a reconstructed volume's voxels against the camera's centre, ``(z, y, x, 3)``, mm."""
-    geometry = camera.geometry
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in geometry.shape_zyx), indexing="ij"), axis=-1)
-    affine = geometry.affine_lps
-    lps = index @ affine[:3, :3].T + affine[:3, 3]
-    return (lps - np.asarray(camera.origin_mm_lps)).astype(np.float32)
+    return spect.volume_points(camera.geometry, camera.origin_mm_lps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -324,18 +316,18 @@ def reconstruct(camera: Camera, counts: NDArray[np.float32]) -> NDArray[np.float
 def transmission(camera: Camera, mu_per_cm: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean transmission on the camera's grid, ``(z, y, x)`` float32, feet first, never near 0."""
     angles = 2 * np.pi * np.arange(0, camera.views, 4) / camera.views
-    factor = spect.attenuation_factor(mu_per_cm, spacing_mm=SIMULATION_MM, angles_rad=list(angles))
+    factor = attenuation_factor(mu_per_cm, spacing_mm=SIMULATION_MM, angles_rad=list(angles))
     return np.maximum(_onto_grid(camera, factor), 0.05)
 
 
 def _onto_grid(camera: Camera, volume: NDArray[np.float32]) -> NDArray[np.float32]:
     """A volume of the simulation on the camera's grid, ``(z, y, x)`` float32, feet first."""
-    weights = [
-        spect.interpolation_weights(n, m, SIMULATION_MM, camera.pixel_mm)
-        for n, m in zip(volume.shape, (camera.slices, camera.matrix, camera.matrix), strict=True)
-    ]
-    sampled = np.einsum("zyx,Zz,Yy,Xx->ZYX", volume, *weights, optimize=True)
-    return np.asarray(sampled, dtype=np.float32)
+    return spect.onto_volume(
+        volume,
+        spacing_mm=SIMULATION_MM,
+        pixel_mm=camera.pixel_mm,
+        shape_zyx=(camera.slices, camera.matrix, camera.matrix),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

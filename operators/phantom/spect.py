@@ -1,4 +1,4 @@
-"""A gamma camera: projection, noise and reconstruction.
+"""A gamma camera: its grids, projection, noise and reconstruction.
 
 Rotate-and-sum projector with attenuation, depth-dependent blur, a septal-penetration
 tail and Poisson noise; OSEM and filtered backprojection. Arrays are ``(z, y, x)``; the
@@ -15,6 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import fft, ndimage, sparse
+
+from operators.geometry import VolumeGeometry
+from operators.phantom.shapes import Points
+from operators.preprocess.transmission import turned_about_z
 
 DEPTH_SLABS = 10
 """Planes at similar distance share one blur; the width of a slab is a few centimetres."""
@@ -75,7 +79,7 @@ def project(
 def _one_view(
     stack: torch.Tensor, angle: float, spacing_mm: float, blur: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    turned = stack if angle == 0 else _turn(stack, angle)
+    turned = stack if angle == 0 else turned_about_z(stack, angle)
     depth = turned.shape[1] // 2
     activity, mu = turned[0, :depth], turned[0, depth:]
     path = torch.cumsum(mu, dim=1) - 0.5 * mu
@@ -87,14 +91,6 @@ def _one_view(
     spectrum = (fft.rfft2(slabs, axes=(0, 2)) * blur).sum(axis=1)
     view = np.maximum(fft.irfft2(spectrum, s=(z, x), axes=(0, 1)), 0)
     return np.asarray(view, dtype=np.float32)
-
-
-def _turn(stack: torch.Tensor, angle: float) -> torch.Tensor:
-    """The stack rotated about z so that the camera at `angle` looks along +y."""
-    cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    matrix = torch.tensor([[[cos, -sin, 0.0], [sin, cos, 0.0]]], dtype=torch.float32)
-    grid = torch.nn.functional.affine_grid(matrix, [1, 1, *stack.shape[2:]], align_corners=False)
-    return torch.nn.functional.grid_sample(stack, grid, align_corners=False)
 
 
 def _slab_blur(
@@ -150,20 +146,65 @@ def interpolation_weights(
     return np.asarray(weights, dtype=np.float32)
 
 
-def attenuation_factor(
-    mu_per_cm: NDArray[np.float32], *, spacing_mm: float, angles_rad: Sequence[float], step: int = 2
+def volume_grid(
+    *,
+    matrix: int,
+    slices: int,
+    pixel_mm: float,
+    centre_mm_lps: tuple[float, float, float],
+    is_head_first: bool,
+) -> VolumeGeometry:
+    """Grid of a reconstructed volume of cubic voxels around the camera's centre.
+
+    Args:
+        matrix: Rows and columns.
+        slices: Along the rotation axis.
+        pixel_mm: Edge of a voxel.
+        centre_mm_lps: Of the camera, in the patient system of the instance.
+        is_head_first: The first slice is the uppermost.
+    """
+    half = [(n - 1) / 2 * pixel_mm for n in (matrix, matrix, slices)]
+    up = -1.0 if is_head_first else 1.0
+    x, y, z = centre_mm_lps
+    return VolumeGeometry(
+        shape_zyx=(slices, matrix, matrix),
+        spacing_mm_zyx=(pixel_mm,) * 3,
+        origin_mm_lps=(round(x - half[0], 3), round(y - half[1], 3), round(z - up * half[2], 3)),
+        direction_lps_zyx=((0.0, 0.0, up), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+    )
+
+
+def grid_points(shape_zyx: tuple[int, int, int], spacing_mm: float) -> Points:
+    """Centres of the voxels of the physics against the camera's centre, ``(z, y, x, 3)`` float32, mm."""
+    axes = [((np.arange(n) - (n - 1) / 2) * spacing_mm).astype(np.float32) for n in shape_zyx]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    return np.stack([x, y, z], axis=-1)
+
+
+def volume_points(geometry: VolumeGeometry, centre_mm_lps: tuple[float, float, float]) -> Points:
+    """Centres of a volume's voxels against the camera's centre, ``(z, y, x, 3)`` float32, mm."""
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in geometry.shape_zyx), indexing="ij"), axis=-1)
+    lps = index @ geometry.affine_lps[:3, :3].T + geometry.affine_lps[:3, 3]
+    return np.asarray(lps - np.asarray(centre_mm_lps), dtype=np.float32)
+
+
+def onto_volume(
+    values: NDArray[np.float32], *, spacing_mm: float, pixel_mm: float, shape_zyx: tuple[int, int, int]
 ) -> NDArray[np.float32]:
-    """Mean transmission over the views for each voxel, ``(z, y, x)`` float32, 0..1 (first-order Chang)."""
-    coarse = torch.nn.functional.avg_pool3d(torch.from_numpy(mu_per_cm)[None, None], step)[0]
-    total = torch.zeros_like(coarse[0])
-    for angle in angles_rad:
-        turned = _turn(coarse, angle)[0]
-        path = torch.cumsum(turned, dim=1) - 0.5 * turned
-        seen = torch.exp(-path * (spacing_mm * step / 10.0))
-        total += _turn(seen[None], -angle)[0]
-    mean = (total / len(angles_rad))[None, None]
-    full = torch.nn.functional.interpolate(mean, size=mu_per_cm.shape, mode="trilinear", align_corners=False)
-    return np.asarray(full[0, 0].numpy(), dtype=np.float32)
+    """Values of the physics on the grid of a reconstructed volume, ``(z, y, x)`` float32, feet first.
+
+    Args:
+        values: ``(z, y, x)`` float32, isotropic `spacing_mm`.
+        spacing_mm: Of the physics.
+        pixel_mm: Of the volume, whose centre is the same.
+        shape_zyx: Of the volume.
+    """
+    weights = [
+        interpolation_weights(n, m, spacing_mm, pixel_mm)
+        for n, m in zip(values.shape, shape_zyx, strict=True)
+    ]
+    sampled = np.einsum("zyx,Zz,Yy,Xx->ZYX", values, *weights, optimize=True)
+    return np.asarray(sampled, dtype=np.float32)
 
 
 # ------------------------------------------------------------ reconstruction
