@@ -17,6 +17,7 @@ from pydicom.uid import UID, AllTransferSyntaxes
 
 from dicom_node.errors import BrokenPromise
 from dicom_node.verify.encoding import is_complete
+from dicom_node.verify.presentation import PRESENTATION_STATE, drawn_texts
 from dicom_node.verify.references import content_items
 
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -152,7 +153,8 @@ def check_statement(name: str, dataset: Dataset, statement: str) -> None:
             "research" and "synthetic".
 
     Raises:
-        BrokenPromise: Neither a description nor the report's text says so.
+        BrokenPromise: Neither a description nor the report's text says so, or a presentation
+            state does not draw it.
     """
     if not any(says_synthetic(text, statement) for text in _visible_texts(dataset)):
         raise BrokenPromise(f"{name} does not say {statement!r} where a reader sees it")
@@ -171,6 +173,9 @@ def says_synthetic(text: str, statement: str) -> bool:
 
 
 def _visible_texts(dataset: Dataset) -> Iterator[str]:
+    if str(dataset.SOPClassUID) == PRESENTATION_STATE:
+        yield from drawn_texts(dataset)  # its description is a name in a list, what it draws is seen
+        return
     for keyword in _STATEMENT_KEYWORDS:
         yield str(dataset.get(keyword) or "")
     for item in content_items(dataset):

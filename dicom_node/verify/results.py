@@ -17,6 +17,7 @@ from dicom_node.verify.content import check_companions, check_content, check_sta
 from dicom_node.verify.geometry import check_geometry
 from dicom_node.verify.manifest import FILE_NAME, ResultManifest, VerifiedObject, path_inside, read_manifest
 from dicom_node.verify.maps import check_map
+from dicom_node.verify.presentation import check_presentation
 from dicom_node.verify.promises import OutputPromise
 from dicom_node.verify.references import check_references
 from dicom_node.verify.sources import KnownInstances, Sources, known_instance, read_sources
@@ -90,6 +91,7 @@ def verify_results(
             check_copied(name, dataset, sources)
             check_content(name, dataset)
             check_map(name, dataset)
+            check_presentation(name, dataset, sources)
             check_references(name, dataset, known, (study_instances, predecessors))
             _check_grid(name, dataset, sources)
             if SYNTHETIC in (identity.training_kind, manifest.training_kind):
