@@ -9,7 +9,9 @@
 ``stack.py``         the facts of a series' geometry: spacing, gaps, tilt, orientation
 ``headers.py``       files to headers without their pixels (`read_series`)
 ``required.py``      what every app needs, whatever its app.toml says (PS3.3)
+``envelope.py``      what of an envelope is false, in a sentence
 ``choose.py``        `choose_inputs`: taken, not for this app, or outside the envelope
+``every.py``         inputs made of every instance that fits, not of one series
 ``digests.py``       digests of the inputs and of a model bundle
 ===================  ====================================================================
 

@@ -1,7 +1,8 @@
 """The verdict of an app on a study: which series are its inputs, or why there are none.
 
 Pure but for `InstanceHeader.content_digest`, which is asked only when two instances have the
-same UID. The order of the series plays no part in the verdict.
+same UID. The order of the series plays no part in the verdict. An input takes one series, or
+every instance that fits (``takes`` in the manifest, `operators.select.every`).
 
 ==================  ============================================================================
 `Taken`             the inputs, and sentences that the reader of the results must see
@@ -15,9 +16,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from operators.select.envelope import (
+    DIFFERENT_CONTENT,
+    content_moment,
+    envelope_warnings,
+    first_told,
+    share,
+)
+from operators.select.every import take_every
 from operators.select.headers import InstanceHeader, InstanceView, SeriesHeaders
-from operators.select.manifest import AppManifest, EnvelopeRule, Input
-from operators.select.predicates import Predicate
+from operators.select.manifest import AppManifest, Input
 from operators.select.required import (
     Shortcoming,
     identity_shortcoming,
@@ -33,8 +41,8 @@ class Taken:
     """The study is for this app.
 
     Args:
-        inputs: Input name to the instances of the series chosen for it; an optional input
-            that was not found is absent.
+        inputs: Input name to the instances chosen for it, of one series or of several; an
+            optional input that was not found is absent.
         warnings: Sentences for the reader of the results.
     """
 
@@ -66,7 +74,11 @@ class _Candidate:
     """A series of which at least one instance fulfils all of an input's ``match``."""
 
     series: SeriesHeaders
-    is_mixed: bool
+    matching: tuple[InstanceView, ...]
+
+    @property
+    def is_mixed(self) -> bool:
+        return len(self.matching) < len(self.series.views)
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,8 @@ def _take(manifest: AppManifest, searches: dict[str, _Search]) -> Verdict:
     inputs: dict[str, tuple[InstanceHeader, ...]] = {}
     warnings: list[str] = []
     for name, search in searches.items():
-        found = _best(search, manifest.limits.memory_mb, warnings)
+        choose = _every if search.wanted.takes == "every" else _best
+        found = choose(search, manifest.limits.memory_mb, warnings)
         if isinstance(found, Outside):
             return found
         if found is not None:
@@ -127,9 +140,9 @@ def _take(manifest: AppManifest, searches: dict[str, _Search]) -> Verdict:
 def _search(wanted: Input, series: Sequence[SeriesHeaders]) -> _Search:
     search = _Search(wanted)
     for one in series:
-        matching = [view for view in one.views if all(rule.holds(view) for rule in wanted.match)]
+        matching = tuple(view for view in one.views if all(rule.holds(view) for rule in wanted.match))
         if matching:
-            search.candidates.append(_Candidate(one, is_mixed=len(matching) < len(one.views)))
+            search.candidates.append(_Candidate(one, matching))
         else:
             near = _near(wanted, one)
             if search.nearest is None or near.fulfilled > search.nearest.fulfilled:
@@ -187,7 +200,7 @@ def _best(
     passed_over: list[Shortcoming] = []
     for candidate in sorted(search.candidates, key=lambda one: _preference(search.wanted, one.series)):
         series, found = _without_repetitions(candidate.series)
-        if found is None and (passing := _first_told(search.wanted, series, "pass_over")):
+        if found is None and (passing := first_told(search.wanted, series.views, "pass_over")):
             passed_over.append(passing)
             continue
         found = found or _shortcoming(search.wanted, candidate.is_mixed, series, memory_mb)
@@ -206,25 +219,29 @@ def _best(
         warnings.append(
             f"{len(fit)} series are {title}; {best} with the most slices, then the latest, was taken"
         )
-    warnings.extend(_envelope_warnings(search.wanted, fit[0]))
+    warnings.extend(envelope_warnings(search.wanted, fit[0].views))
     return fit[0].instances
+
+
+def _every(
+    search: _Search, memory_mb: int, warnings: list[str]
+) -> tuple[InstanceHeader, ...] | Outside | None:
+    """Every instance that matches and is within the envelope; None when there is none."""
+    matching = [view for candidate in search.candidates for view in candidate.matching]
+    if not matching:
+        return None
+    found = take_every(search.wanted, matching, memory_mb)
+    if found.shortcoming is not None and search.wanted.when_outside == "refuse":
+        return Outside(f"{search.wanted.title}: {found.shortcoming.reason}", found.shortcoming.attribute)
+    warnings.extend(found.warnings)
+    return found.taken or None
 
 
 def _preference(wanted: Input, series: SeriesHeaders) -> tuple[tuple[bool, ...], int, int, str]:
     """Sorts first the preferred series, then the one with the most slices, the latest, the least UID."""
-    moments = [_content_moment(header) for header in series.instances]
+    moments = [content_moment(header) for header in series.instances]
     unlike = tuple(not all(rule.holds(view) for view in series.views) for rule in wanted.prefer)
     return (unlike, -slice_count(series.instances), -max(moments), series.series_instance_uid)
-
-
-def _content_moment(header: InstanceHeader) -> int:
-    """Date and time of the content as one number, 0 when unknown."""
-    for kind in ("Content", "Acquisition", "Series"):
-        date, time = header.text(f"{kind}Date"), header.text(f"{kind}Time")
-        digits = f"{date[:8]}{time[:6].ljust(6, '0')}"
-        if len(date) >= 8 and digits.isdecimal():
-            return int(digits)
-    return 0
 
 
 def _shortcoming(wanted: Input, is_mixed: bool, series: SeriesHeaders, memory_mb: int) -> Shortcoming | None:
@@ -239,13 +256,7 @@ def _shortcoming(wanted: Input, is_mixed: bool, series: SeriesHeaders, memory_mb
         found = size_shortcoming(series.instances, memory_mb)
         if found is not None:
             return found
-    return _first_told(wanted, series, "refuse")
-
-
-def _first_told(wanted: Input, series: SeriesHeaders, severity: str) -> Shortcoming | None:
-    """The first rule of the envelope with this severity that is false for the series, or None."""
-    rules = (rule for rule in wanted.envelope if rule.severity == severity)
-    return next((told for rule in rules if (told := _told(rule, series)) is not None), None)
+    return first_told(wanted, series.views, "refuse")
 
 
 def _mixture(wanted: Input, series: SeriesHeaders) -> Shortcoming | None:
@@ -254,33 +265,10 @@ def _mixture(wanted: Input, series: SeriesHeaders) -> Shortcoming | None:
         failing = [view for view in series.views if not rule.holds(view)]
         if failing:
             return Shortcoming(
-                f"the series is mixed: {rule.explain(failing[0])}, {_share(failing, series)}",
+                f"the series is mixed: {rule.explain(failing[0])}, {share(failing, series.views)}",
                 rule.at_fault(failing[0]),
             )
     return None
-
-
-def _envelope_warnings(wanted: Input, series: SeriesHeaders) -> list[str]:
-    warning = (rule for rule in wanted.envelope if rule.severity == "warn")
-    told = (_told(rule, series) for rule in warning)
-    return [f"{wanted.title}: {one.reason}" for one in told if one is not None]
-
-
-def _told(rule: EnvelopeRule, series: SeriesHeaders) -> Shortcoming | None:
-    """The rule's reason and what the series has instead, or None when it holds for all."""
-    failing = [view for view in series.views if not rule.holds(view)]
-    if not failing:
-        return None
-    share = f", {_share(failing, series)}" if len(failing) < len(series.views) else ""
-    return Shortcoming(f"{rule.reason}: {_state(rule, failing[0])}{share}", rule.at_fault(failing[0]))
-
-
-def _state(rule: Predicate, view: InstanceView) -> str:
-    return rule.explain(view) if rule.negated is not None else rule.state(view)
-
-
-def _share(failing: Sequence[InstanceView], series: SeriesHeaders) -> str:
-    return f"in {len(failing)} of {len(series.views)} instances"
 
 
 def _without_repetitions(series: SeriesHeaders) -> tuple[SeriesHeaders, Shortcoming | None]:
@@ -290,8 +278,7 @@ def _without_repetitions(series: SeriesHeaders) -> tuple[SeriesHeaders, Shortcom
         earlier = kept.setdefault(header.sop_instance_uid, header)
         if earlier is not header and header.sop_instance_uid:
             if earlier.content_digest != header.content_digest:
-                reason = "SOPInstanceUID occurs twice in the series, with different content"
-                return series, Shortcoming(reason, "SOPInstanceUID")
+                return series, DIFFERENT_CONTENT
     if len(kept) == len(series.instances) or "" in kept:
         return series, None
     return SeriesHeaders(series.series_instance_uid, tuple(kept.values())), None

@@ -25,6 +25,7 @@
     name = "early"
     title = "early I-123 MIBG SPECT"
     kind = "image"                    # image | video | document (a SEG or SR, no pixels asked)
+    takes = "one"                     # one series, or "every" instance that fits, of any series
     when_outside = "refuse"           # or "leave_out": go on without it, with a warning
 
     [[input.match]]                   # predicates, see `operators.select.predicates`
@@ -68,6 +69,14 @@ fulfil all of ``match`` is mixed and counts as outside the envelope. ``envelope`
 a series that matches; what is false there is a refusal that a person reads (or a warning).
 Of several series that fit, the one is taken that fulfils ``prefer`` best, then the one with
 the most slices, then the latest.
+
+An input with ``takes = "every"`` is made of every instance of the study that fulfils ``match``
+and the envelope, the earliest first. For it a series of which only some instances match is not
+mixed: views and retakes lie in one series or in several. An instance outside of the envelope is
+left out with a warning (not with ``pass_over``, where another one fits); the study is refused
+when none fits. All of them together must fit into the app's memory. ``prefer`` has no
+meaning beside it. A study is still refused when one instance would be two inputs.
+
 What every app needs is asked without being written: identifiers, pixels that can be
 decoded, geometry (`operators.select.required`).
 """
@@ -145,15 +154,22 @@ class EnvelopeRule(Predicate):
 
 
 class Input(_Table):
-    """``[[input]]``: one series that the app looks for."""
+    """``[[input]]``: one series, or every instance of a kind, that the app looks for."""
 
     name: Name
     title: Text
     kind: Literal["image", "video", "document"] = "image"
+    takes: Literal["one", "every"] = "one"
     when_outside: Literal["refuse", "leave_out"] = "refuse"
     match: tuple[Predicate, ...] = Field(min_length=1)
     envelope: tuple[EnvelopeRule, ...] = ()
     prefer: tuple[Predicate, ...] = ()
+
+    @model_validator(mode="after")
+    def _prefers_among_series_only(self) -> Input:
+        if self.takes == "every" and self.prefer:
+            raise ValueError("'prefer' chooses among series; with takes = 'every' nothing is chosen")
+        return self
 
 
 class Study(_Table):
