@@ -18,6 +18,7 @@ from pydicom.sr.coding import Code
 
 from operators.encode import codes
 from operators.encode.report import Group, Number, Quality, Region
+from operators.measure.decision import Decision
 
 SUM_TOLERANCE = 1e-3
 """Probabilities come from single precision, so their sum is only nearly 1."""
@@ -40,26 +41,13 @@ class Answer:
     equivalents: tuple[Code, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was decided of a target.
-
-    Args:
-        answer: Index of the class; None when nothing can be said.
-        reason: Why nothing can be said; becomes a comment of the group.
-    """
-
-    answer: int | None
-    reason: str = ""
-
-
 def classification_group(
     *,
     target: str,
     finding: Code,
     answers: Sequence[Answer],
     probabilities: Sequence[float],
-    verdict: Verdict | None = None,
+    decision: Decision | None = None,
     site: Code | None = None,
     laterality: Code | None = None,
     images: Sequence[Dataset] = (),
@@ -76,7 +64,7 @@ def classification_group(
         finding: What is asked about it, such as a fracture.
         answers: The classes.
         probabilities: Of each class, calibrated; their sum is 1.
-        verdict: What was decided; None for a part of a target, whose decision is elsewhere.
+        decision: What was decided; None for a part of a target, whose decision is elsewhere.
         site: Where it is.
         laterality: `codes.LEFT` or `codes.RIGHT`.
         images: Headers of the images that were judged; not beside a region.
@@ -88,7 +76,7 @@ def classification_group(
 
     Raises:
         ValueError: Probabilities are not one for each class, do not add up to 1 or are
-            outside 0 to 1, the verdict is no class, or images and a region are both given.
+            outside 0 to 1, the decision is no class, or images and a region are both given.
 
     >>> yes = Answer(key="yes", text="fracture", code=codes.FEMORAL_NECK_FRACTURE)
     >>> no = Answer(key="no", text="no fracture", code=codes.NO_FRACTURE)
@@ -97,7 +85,7 @@ def classification_group(
     ...     finding=codes.private("HIP_FRACTURE", "Proximal femoral fracture"),
     ...     answers=(yes, no),
     ...     probabilities=(0.9, 0.1),
-    ...     verdict=Verdict(answer=0),
+    ...     decision=Decision(class_index=0),
     ... )
     >>> [(number.finding.value, number.value) for number in group.numbers]
     [('S72.0', 0.9), ('NO_FRACTURE', 0.1)]
@@ -107,9 +95,9 @@ def classification_group(
     if images and region is not None:
         raise ValueError("a group refers to images or to a region of one, not to both")
     _check_probabilities(answers, probabilities)
-    decided = () if verdict is None else (decision(answers, verdict),)
+    decided = () if decision is None else (decision_quality(answers, decision),)
     seen = () if view is None else (Quality(name=codes.IMAGE_VIEW, value=view),)
-    reasons = (verdict.reason,) if verdict is not None and verdict.reason else ()
+    reasons = (_sentence(decision.reason),) if decision is not None and decision.reason else ()
     return Group(
         tracking_id=target,
         finding=finding,
@@ -123,20 +111,20 @@ def classification_group(
     )
 
 
-def decision(answers: Sequence[Answer], verdict: Verdict) -> Quality:
+def decision_quality(answers: Sequence[Answer], decision: Decision) -> Quality:
     """The coded decision; Indeterminate when there is none.
 
     Raises:
-        ValueError: The verdict is not one of the classes.
+        ValueError: What was decided is not one of the classes.
 
-    >>> decision((), Verdict(answer=None)).value.meaning
+    >>> decision_quality((), Decision(class_index=None)).value.meaning
     'Indeterminate'
     """
-    if verdict.answer is None:
+    if decision.class_index is None:
         return Quality(name=codes.AI_CLASSIFICATION, value=codes.INDETERMINATE)
-    if not 0 <= verdict.answer < len(answers):
-        raise ValueError(f"class {verdict.answer} was decided, there are {len(answers)}")
-    answer = answers[verdict.answer]
+    if not 0 <= decision.class_index < len(answers):
+        raise ValueError(f"class {decision.class_index} was decided, there are {len(answers)}")
+    answer = answers[decision.class_index]
     return Quality(name=codes.AI_CLASSIFICATION, value=answer.code, value_equivalents=answer.equivalents)
 
 
@@ -155,24 +143,33 @@ def measured_probabilities(
     }
 
 
-def verdict_text(answers: Sequence[Answer], probabilities: Sequence[float], verdict: Verdict) -> str:
+def decision_text(answers: Sequence[Answer], probabilities: Sequence[float], decision: Decision) -> str:
     """The decision for a reader, with its probability.
 
     >>> yes = Answer(key="neck", text="femoral neck fracture", code=codes.FEMORAL_NECK_FRACTURE)
     >>> no = Answer(key="none", text="no fracture", code=codes.NO_FRACTURE)
-    >>> verdict_text((yes, no), (0.934, 0.066), Verdict(answer=0))
+    >>> decision_text((yes, no), (0.934, 0.066), Decision(class_index=0))
     'femoral neck fracture 93 %'
-    >>> verdict_text((yes, no), (0.52, 0.48), Verdict(answer=None))
+    >>> decision_text((yes, no), (0.52, 0.48), Decision(class_index=None))
     'indeterminate (femoral neck fracture 52 %, no fracture 48 %)'
     """
     texts = [
         f"{answer.text} {100 * probability:.0f} %"
         for answer, probability in zip(answers, probabilities, strict=True)
     ]
-    if verdict.answer is not None:
-        return texts[verdict.answer]
+    if decision.class_index is not None:
+        return texts[decision.class_index]
     likely = sorted(range(len(texts)), key=lambda index: -probabilities[index])
     return f"indeterminate ({', '.join(texts[index] for index in likely)})"
+
+
+def _sentence(reason: str) -> str:
+    """A reason of `operators.measure.decision` with its capital letter and its full stop.
+
+    >>> _sentence("AP says fracture (0.90)")
+    'AP says fracture (0.90).'
+    """
+    return reason[:1].upper() + reason[1:].rstrip(".") + "."
 
 
 def _check_probabilities(answers: Sequence[Answer], probabilities: Sequence[float]) -> None:
