@@ -20,6 +20,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 THICKEST_MM = 6.0
 """More than the app's rules take: such cases are there to be learned from, not to be sent."""
 LARGEST_VOXELS = 11_500_000
+NOISY_HU = (24.0, 45.0), (24.0, 80.0)
+"""Noise where it is what makes a case hard: hospital A, hospital B."""
+SEEN = (0.78, 0.95, 300.0), (0.65, 0.95, 230.0)
+"""Field of view where it cuts the body, against the body's width, and its least in mm: hospital A, B."""
 
 
 class Coverage(Enum):
@@ -111,7 +115,8 @@ def draw_scanner(
     fov = float(np.clip(width * rng.uniform(1.04, 1.25), 350, 500))
     centre = [float(rng.normal(0, 8)), float(rng.normal(0, 10)) + 4]
     if difficulty is Difficulty.TRUNCATED and coverage is not Coverage.ONE_HIP:
-        fov = float(np.clip(width * rng.uniform(0.78, 0.95), 300, 500))
+        low_share, high_share, least_mm = SEEN[shift]
+        fov = float(np.clip(width * rng.uniform(low_share, high_share), least_mm, 500))
     if coverage is Coverage.ONE_HIP:
         fov = float(rng.uniform(190, 260))
         centre[0] = float(rng.choice([-1, 1])) * 83.5 * person.size_xyz[0] + float(rng.normal(0, 12))
@@ -126,7 +131,7 @@ def draw_scanner(
     x = centre[0] + pixel * (np.arange(matrix) - (matrix - 1) / 2)
     noise = float(rng.uniform(8, 20))
     if difficulty is Difficulty.NOISE:
-        noise = float(rng.uniform(24, 45))
+        noise = float(rng.uniform(*NOISY_HU[shift]))
     sharp = rng.random() < (0.35 if shift else 0.2)
     kernels = ("B31f", "B60s") if shift else ("STANDARD", "BONE")
     feet_first = rng.random() < 0.2

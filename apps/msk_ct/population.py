@@ -15,7 +15,11 @@ Range = tuple[float, float]
 
 
 class Difficulty(Enum):
-    """Grades of a case; 12 successive seeds have each grade three times."""
+    """What makes a case hard; 12 successive seeds have each kind three times.
+
+    How hard is graded in hospital B, from what training has seen to twice that: whether uncertainty
+    follows accuracy can only be measured on patients whose accuracy differs.
+    """
 
     EASY = "easy"
     NOISE = "noise"
@@ -37,7 +41,8 @@ class Population:
         hip_deg: Standard deviations of the hip's flexion, abduction and rotation.
         wobble_mm: Of the smooth deformation.
         neck_shaft_deg, anteversion_deg: Mean and standard deviation.
-        atrophy: Greatest atrophy of the worse side.
+        severe_atrophy: Of the worse side where atrophy is what makes a case hard.
+        severe_infiltration: Fat in muscles relative to other patients, at the ends of that range.
     """
 
     bmi: Range = (18.0, 35.0)
@@ -50,7 +55,16 @@ class Population:
     wobble_mm: Range = (3.0, 9.0)
     neck_shaft_deg: Range = (127.0, 4.0)
     anteversion_deg: Range = (17.0, 8.0)
-    atrophy: float = 0.35
+    severe_atrophy: Range = (0.2, 0.35)
+    severe_infiltration: Range = (1.8, 1.8)
+
+    def infiltration_at(self, level: float) -> float:
+        """Fat in muscles at a severe level of atrophy, relative to other patients.
+
+        >>> Population(severe_atrophy=(0.2, 0.6), severe_infiltration=(2.0, 4.0)).infiltration_at(0.4)
+        3.0
+        """
+        return round(float(np.interp(level, self.severe_atrophy, self.severe_infiltration)), 6)
 
 
 HOSPITAL_A = Population()
@@ -65,7 +79,8 @@ HOSPITAL_B = Population(
     wobble_mm=(4.0, 9.0),
     neck_shaft_deg=(129.0, 5.0),
     anteversion_deg=(20.0, 9.0),
-    atrophy=0.4,
+    severe_atrophy=(0.2, 0.5),
+    severe_infiltration=(1.8, 3.5),
 )
 
 
@@ -121,7 +136,7 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
     if sex == "F":
         size[0] = min(size[0] * 1.04, population.size[1])
     severe = difficulty is Difficulty.ATROPHY
-    affected, atrophy, drop = _draw_atrophy(rng, population, severe)
+    affected, level, atrophy, drop = _draw_atrophy(rng, population, severe)
     bone = _draw_bone(rng, population, sex)
     jitter = BoneShape(
         **{
@@ -167,7 +182,7 @@ def draw_person(rng: np.random.Generator, population: Population, difficulty: Di
         muscle_hu=float(rng.uniform(*population.muscle_hu)) - 0.12 * max(0, age - 50),
         fat_hu=float(rng.uniform(*population.fat_hu)),
         infiltration=float(np.clip(rng.gamma(2.0, 0.02) + 0.0012 * max(0, age - 40), 0.01, 0.2))
-        * (1.8 if severe else 1.0),
+        * (population.infiltration_at(level) if severe else 1.0),
         bmd=float(rng.uniform(*population.bmd)) * (1.1 - 0.004 * max(0, age - 50)),
         cortex=float(rng.uniform(0.75, 1.15)),
         contrast_hu=float(rng.uniform(60, 160)) if rng.random() < 0.35 else 0.0,
@@ -225,15 +240,17 @@ def _draw_bone(rng: np.random.Generator, population: Population, sex: str) -> Bo
 
 def _draw_atrophy(
     rng: np.random.Generator, population: Population, severe: bool
-) -> tuple[Side | None, dict[int, float], dict[int, float]]:
-    """Which side is worse, and by segment the lost share of volume and the fall of attenuation, HU.
+) -> tuple[Side | None, float, dict[int, float], dict[int, float]]:
+    """Which side is worse and how much; by segment the lost share of volume and the fall of attenuation, HU.
 
     Iwasa et al.: 16.3 % and 7.9 HU on average on the side of an osteoarthritic hip.
     """
     affected = None
     if severe or rng.random() < 0.6:
         affected = Side.RIGHT if rng.random() < 0.5 else Side.LEFT
-    level = float(rng.uniform(0.2, population.atrophy) if severe else rng.uniform(0.02, 0.3))
+    level = float(rng.uniform(*population.severe_atrophy) if severe else rng.uniform(0.02, 0.3))
+    most = max(0.45, population.severe_atrophy[1] + 0.1) if severe else 0.35
+    most_hu = 30.0 * most / 0.45 if severe else 20.0
     atrophy, drop = {}, {}
     for segment in SEGMENTS:
         own, fall = abs(float(rng.normal(0, 0.04))), abs(float(rng.normal(0, 1.5)))
@@ -242,6 +259,6 @@ def _draw_atrophy(
             own += level * share
             fall += level / 0.163 * 7.9 * size
         if not segment.structure.is_bone:
-            atrophy[segment.number] = min(own, 0.45 if severe else 0.35)
-            drop[segment.number] = min(fall, 30.0 if severe else 20.0)
-    return affected, atrophy, drop
+            atrophy[segment.number] = min(own, most)
+            drop[segment.number] = min(fall, most_hu)
+    return affected, level, atrophy, drop
