@@ -47,6 +47,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.verify import OutputPromise, ResultIdentity
+from operators.geometry import VolumeGeometry
 
 STATEMENT = "research use, trained on synthetic data"
 SLICES, ROWS, COLUMNS = 4, 12, 16
@@ -155,6 +156,22 @@ def ct_slice(number: int) -> Dataset:
     dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
     dataset.PixelData = np.full((ROWS, COLUMNS), number, np.int16).tobytes()
     return dataset
+
+
+def ct_headers(slices: int, rows: int) -> list[Dataset]:
+    """A CT as the source of larger objects: slices of so many rows and columns, without pixels."""
+    found = [ct_slice(number) for number in range(slices)]
+    for one in found:
+        one.Rows = one.Columns = rows
+        del one.PixelData
+    return found
+
+
+def ct_grid(slices: int = SLICES, rows: int = ROWS, columns: int = COLUMNS) -> VolumeGeometry:
+    """Where the voxels of such slices are."""
+    return VolumeGeometry(
+        (slices, rows, columns), (5.0, 2.0, 2.0), (-16.0, -12.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+    )
 
 
 def _write_result(folder: Path, source: list[Dataset], *, deflated: bool) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom import dcmread
+from pydicom.uid import UID
 
 from dicom_node.catalog import App, find_apps
 from tests.acceptance.node_process import NodeProcess
+from tests.dicom_checks import dciodvfy_errors
 from tests.integration.orthanc import OrthancServer, find_program, start_orthanc
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_dicom"
@@ -99,19 +100,6 @@ def objects_in(pacs: OrthancServer, study_instance_uid: str, folder: Path) -> di
     return fetched
 
 
-def errors_of(path: Path, dataset: Dataset) -> list[str]:
-    """What dicom3tools' validator calls an error; Debian's does not inflate what is deflated."""
-    if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        path = path.with_suffix(".inflated.dcm")
-        dataset.save_as(path, enforce_file_format=True)
-    command = [find_program("dciodvfy"), str(path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = (said.stdout + said.stderr).splitlines()
-    assert lines, f"dciodvfy said nothing of {path.name}"
-    return [line for line in lines if line.startswith("Error")]
-
-
 def test_every_app_has_a_sample() -> None:
     assert APPS
     assert [name for name in APPS if not files(SAMPLES / name)] == []
@@ -153,4 +141,4 @@ def test_the_sample_goes_through_the_node_into_the_pacs_and_nothing_else_does(
         result = dcmread(held[sop_instance_uid])
         assert result.StudyInstanceUID == uid
         assert result.PatientID == sources[0].PatientID
-        assert errors_of(held[sop_instance_uid], result) == [], role
+        assert dciodvfy_errors(held[sop_instance_uid]) == [], role

@@ -27,14 +27,11 @@ from operators.encode.identity import SYNTHETIC, SYNTHETIC_STATEMENT, Producer
 from operators.encode.parametric_map import build_parametric_map
 from operators.encode.result import MadeObject, Outcome, write_result
 from operators.encode.segmentation import Segment, build_segmentation
-from operators.geometry import VolumeGeometry
 from tests.integration.orthanc import OrthancServer, start_orthanc
-from tests.made_results import ct_slice
+from tests.made_results import ct_grid, ct_headers
 
 ROWS, SLICES, STRUCTURES = 400, 8, 12
-GRID = VolumeGeometry(
-    (SLICES, ROWS, ROWS), (5.0, 2.0, 2.0), (-16.0, -12.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0))
-)
+GRID = ct_grid(SLICES, ROWS, ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +51,7 @@ def labels_zyx() -> np.ndarray:
 def made(tmp_path_factory: pytest.TempPathFactory, labels_zyx: np.ndarray, values_zyx: np.ndarray) -> Path:
     """A result folder with a segmentation and a map of some megabytes."""
     folder = tmp_path_factory.mktemp("made")
-    sources = [ct_slice(number) for number in range(SLICES)]
-    for one in sources:
-        one.Rows = one.Columns = ROWS
-        del one.PixelData
+    sources = ct_headers(SLICES, ROWS)
     producer = Producer(
         app="test_app",
         app_version="0.1.0",

@@ -28,6 +28,7 @@ from dicom_node.receive.sop_classes import transfer_syntaxes
 from dicom_node.receive.video.encapsulate import write_object
 from dicom_node.store.instances import InstanceStore, StoredInstance
 from tests.acceptance.node_process import NodeProcess
+from tests.dicom_checks import dciodvfy_errors
 from tests.integration.orthanc import OrthancServer, find_program, free_port, start_orthanc
 from tests.made_videos import X264_HIGH_41, make_video
 
@@ -39,12 +40,6 @@ ORTHANC_WORKLISTS = Path("/usr/share/orthanc/plugins/libModalityWorklists.so")
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def errors_of(path: Path) -> list[str]:
-    """What dicom3tools' validator calls an error."""
-    said = subprocess.run([find_program("dciodvfy"), str(path)], capture_output=True, text=True, check=False)
-    return [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")]
 
 
 def frames_by_ffmpeg(path: Path) -> list[str]:
@@ -86,7 +81,7 @@ def test_validator_finds_no_error_in_an_object(tmp_path: Path, known: bool) -> N
     done = run("wrap-video", video, "--patient-id", "GAIT-4711", "--view", "frontal", "--output", output,
                *(further if known else []))  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert errors_of(output) == []
+    assert dciodvfy_errors(output) == []
 
 
 def test_orthanc_stores_an_object_and_gives_back_the_same_bytes(
@@ -102,7 +97,7 @@ def test_orthanc_stores_an_object_and_gives_back_the_same_bytes(
     (identifier,) = orthanc.get("/instances")
     back = tmp_path / "back.dcm"
     back.write_bytes(httpx.get(f"{orthanc.http_url}/instances/{identifier}/file", trust_env=False).content)
-    assert errors_of(back) == []
+    assert dciodvfy_errors(back) == []
     assert run("unwrap-video", back, "--output", tmp_path / "back.mp4").exit_code == 0
     assert (tmp_path / "back.mp4").read_bytes() == video.read_bytes()
     assert frames_by_ffmpeg(tmp_path / "back.mp4") == frames_by_ffmpeg(video)
@@ -123,7 +118,7 @@ def test_the_real_video_is_encoded_sent_and_decoded_after_the_round_trip(
     dataset = dcmread(back, stop_before_pixels=True)
     assert (dataset.NumberOfFrames, dataset.Columns, dataset.Rows) == (230, 1768, 994)
     assert (float(dataset.FrameTime), dataset.CineRate) == (pytest.approx(1000 / 30), 30)
-    assert errors_of(back) == []
+    assert dciodvfy_errors(back) == []
     assert run("unwrap-video", back, "--output", tmp_path / "back.mp4").exit_code == 0
     assert len(frames_by_ffmpeg(tmp_path / "back.mp4")) == 230
 
@@ -209,7 +204,7 @@ def test_the_worklist_fills_patient_and_study(tmp_path: Path, worklist: tuple[st
     assert dataset.ReferringPhysicianName == "DÖC^TOR"
     request = dataset.RequestAttributesSequence[0]
     assert (request.RequestedProcedureID, request.ScheduledProcedureStepID) == ("RP1", "SPS1")
-    assert errors_of(output) == []
+    assert dciodvfy_errors(output) == []
 
 
 def test_a_worklist_without_one_answer_is_refused(tmp_path: Path, worklist: tuple[str, Path]) -> None:
@@ -398,7 +393,7 @@ def test_an_uploaded_video_is_stored_as_an_object_and_shown_as_a_study(
     (path,) = (node.data_dir / "instances").rglob(f"{said['sop_instance_uid']}.dcm")
     assert run("unwrap-video", path, "--output", tmp_path / "back.mp4").exit_code == 0
     assert (tmp_path / "back.mp4").read_bytes() == video.read_bytes()
-    assert errors_of(path) == []
+    assert dciodvfy_errors(path) == []
 
     def studies() -> list[str]:
         found = httpx.get(f"{node.api}/studies", timeout=60).json()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -20,8 +18,7 @@ from apps.mibg_spect.population import HOSPITAL_A, draw_patient
 from operators.phantom import spect
 from operators.phantom.hospital import Hospital
 from operators.phantom.identity import generator
-
-DCIODVFY = "/usr/bin/dciodvfy"
+from tests.dicom_checks import dciodvfy_errors
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +40,7 @@ def test_the_same_seed_makes_the_same_files(case_folder: Path, tmp_path: Path) -
     names = sorted(path.relative_to(case_folder) for path in case_folder.rglob("*.*") if path.is_file())
     assert len(names) == 7
     for name in names:
-        if name.suffix != ".gz":  # gzip keeps the time of day
-            assert (tmp_path / name).read_bytes() == (case_folder / name).read_bytes(), name
-    labels = [np.asarray(nibabel.load(folder / "truth.nii.gz").dataobj) for folder in (case_folder, tmp_path)]
-    np.testing.assert_array_equal(*labels)
+        assert (tmp_path / name).read_bytes() == (case_folder / name).read_bytes(), name
 
 
 def test_another_seed_or_hospital_makes_another_patient() -> None:
@@ -61,8 +55,7 @@ def test_objects_are_valid(folder_name: str, request: pytest.FixtureRequest) -> 
     files = sorted((request.getfixturevalue(folder_name) / "dicom").iterdir())
     assert [path.stem for path in files] == ["early", "late", "planar_early", "planar_late"]
     for path in files:
-        verdict = subprocess.run([DCIODVFY, path], capture_output=True, text=True, check=False)
-        assert "Error" not in verdict.stderr + verdict.stdout, verdict.stderr
+        assert dciodvfy_errors(path) == [], path
 
 
 def test_objects_say_that_there_is_no_person(case_folder: Path) -> None:

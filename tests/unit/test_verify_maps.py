@@ -20,12 +20,16 @@ from dicom_node.verify.sources import Sources, known_instance
 from operators.encode import codes
 from operators.encode.identity import Producer
 from operators.encode.parametric_map import MapStorage, build_parametric_map
-from operators.geometry import VolumeGeometry
-from tests.made_results import COLUMNS, IDENTITY, OUTPUTS, ROWS, SLICES, STATEMENT, MadeResult, make_result
-
-GRID = VolumeGeometry(
-    (SLICES, ROWS, COLUMNS), (5.0, 2.0, 2.0), (-16.0, -12.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+from tests.made_results import (
+    IDENTITY,
+    OUTPUTS,
+    STATEMENT,
+    MadeResult,
+    ct_grid,
+    make_result,
 )
+
+GRID = ct_grid()
 PRODUCER = Producer(
     app=IDENTITY.app,
     app_version=IDENTITY.app_version,

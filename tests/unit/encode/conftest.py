@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from pydicom.uid import (
 
 from operators.encode.identity import SYNTHETIC, SYNTHETIC_STATEMENT, Producer
 from operators.geometry import VolumeGeometry
+from tests.dicom_checks import JAPANESE_NAME, dciodvfy_errors
 
 SHAPE_ZYX = (24, 32, 30)
 SPACING_MM_ZYX = (5.0, 4.5, 4.0)
 ORIGIN_MM_LPS = (-58.0, -70.0, 55.0)
-DCIODVFY = "/usr/bin/dciodvfy"
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def spect() -> Dataset:
     nm.SOPInstanceUID = nm.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.8.498.1.1"
     nm.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.1"
     nm.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.1.2"
-    nm.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    nm.PatientName = JAPANESE_NAME
     nm.PatientID = "00012345"
     nm.IssuerOfPatientID = "BYOUIN"
     nm.PatientBirthDate, nm.PatientSex, nm.PatientAge = "19500704", "M", "070Y"
@@ -129,9 +128,6 @@ def dicom_errors(tmp_path: Path):
     def check(dataset: Dataset) -> list[str]:
         path = tmp_path / "checked.dcm"
         dataset.save_as(path, enforce_file_format=True)
-        done = subprocess.run([DCIODVFY, str(path)], capture_output=True, text=True, check=False)
-        lines = (done.stdout + done.stderr).splitlines()
-        assert lines, "dciodvfy said nothing"
-        return [line for line in lines if line.startswith("Error")]
+        return dciodvfy_errors(path)
 
     return check

@@ -18,10 +18,11 @@ from operators.encode.report import Group, Number, SegmentReference, build_repor
 from operators.encode.secondary_capture import build_secondary_capture
 from operators.encode.segmentation import Segment, build_segmentation
 from operators.job import AnalysisJob
+from tests.dicom_checks import JAPANESE_NAME
 
 NAMES = {
-    "unicode": ("ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
-    "kanji": (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    "unicode": ("ISO_IR 192", JAPANESE_NAME),
+    "kanji": (["", "ISO 2022 IR 87"], JAPANESE_NAME),
     "half-width": (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
     "latin": ("ISO_IR 100", "Müller^Jürgen"),
     "ascii": (None, "PHANTOM^ONE"),

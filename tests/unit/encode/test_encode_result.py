@@ -15,22 +15,15 @@ from operators.encode.parametric_map import MapStorage, build_parametric_map
 from operators.encode.result import MadeObject, Outcome, save, write_result
 from operators.encode.secondary_capture import build_secondary_capture
 from operators.encode.segmentation import Segment, SegmentationKind, build_segmentation
-from operators.geometry import VolumeGeometry
-from tests.made_results import ct_slice
+from tests.made_results import ct_grid, ct_headers
 
 ROWS, SLICES = 600, 4
-GRID = VolumeGeometry(
-    (SLICES, ROWS, ROWS), (5.0, 2.0, 2.0), (-16.0, -12.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0))
-)
+GRID = ct_grid(SLICES, ROWS, ROWS)
 
 
 @pytest.fixture
 def large_ct():
-    slices = [ct_slice(number) for number in range(SLICES)]
-    for one in slices:
-        one.Rows = one.Columns = ROWS
-        del one.PixelData
-    return slices
+    return ct_headers(SLICES, ROWS)
 
 
 @pytest.fixture
