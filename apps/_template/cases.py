@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from operators.read.case_folders import case_files, find_cases, read_truth
 from operators.read.ct import CtVolume, read_ct_volume
 
 
@@ -30,11 +30,6 @@ class Case:
     body_zyx: NDArray[np.bool_]
     truth: dict[str, Any]
 
-    @property
-    def is_phantom(self) -> bool:
-        """True when a program made the patient."""
-        return "phantom" in str(self.truth.get("kind", ""))
-
 
 def read_cases(data: Path) -> list[Case]:
     """Every case below a folder, in the order of names.
@@ -44,14 +39,11 @@ def read_cases(data: Path) -> list[Case]:
         Refused: A case's images cannot be used.
         ValueError: A case's labels do not fit its images.
     """
-    folders = sorted(path.parent for path in data.rglob("truth.json"))
-    if not folders:
-        raise FileNotFoundError(f"{data} holds no case: a case is a folder with dicom/ and truth.json")
-    return [_read_case(folder) for folder in folders]
+    return [_read_case(folder) for folder in find_cases(data)]
 
 
 def _read_case(folder: Path) -> Case:
-    volume = read_ct_volume([path for path in (folder / "dicom").rglob("*") if path.is_file()])
+    volume = read_ct_volume(case_files(folder))
     labels = np.asarray(nibabel.load(folder / "truth.nii.gz").dataobj).T
     if labels.shape != volume.geometry.shape_zyx:
         raise ValueError(
@@ -61,5 +53,5 @@ def _read_case(folder: Path) -> Case:
         patient_id=str(volume.instances[0].PatientID),
         volume=volume,
         body_zyx=labels == 1,
-        truth=json.loads((folder / "truth.json").read_text(encoding="utf-8")),
+        truth=read_truth(folder),
     )

@@ -10,13 +10,12 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
 from operators.phantom.identity import generator
+from operators.read.case_folders import training_kind
 
 from .body import WEIGHTS, smoothed
 from .cases import Case, read_cases
 
 VOXELS_PER_CASE = 4000
-SITE_KIND = "site data"
-SYNTHETIC_KIND = "synthetic"
 TISSUE_HU = -0.5
 """Inside the body, what is darker than this (thousands of HU) is lung or gas and not learned as tissue."""
 
@@ -40,8 +39,7 @@ def train(data: Path, bundle: Path, *, seed: int = 0, device: str = "auto") -> N
     (bundle / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     tensors = {"weight": fitted.coef_[0].astype(np.float64), "bias": fitted.intercept_.astype(np.float64)}
     save_file(tensors, bundle / WEIGHTS)
-    kind = SYNTHETIC_KIND if any(case.is_phantom for case in cases) else SITE_KIND
-    _write_configs(bundle, kind=kind, cases=len(cases), seed=seed)
+    _write_configs(bundle, kind=training_kind(data), cases=len(cases), seed=seed)
 
 
 def _voxels(case: Case, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ were outlined. Labels are needed to make a template, not to train classifiers.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ from numpy.typing import NDArray
 
 from apps.dat_spect.labels import LABELS
 from operators.errors import Refused
+from operators.read.case_folders import case_files, read_truth
 from operators.read.labels import read_labels
 from operators.read.nm import NmVolume, read_nm_volume
-
-PHANTOM_KIND = "synthetic phantom"
-"""Of truth.json's ``kind``, where no patient was imaged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,23 +40,6 @@ class TruthCase:
     labels_zyx: NDArray[np.uint8] | None
     truth: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def is_phantom(self) -> bool:
-        """True when no patient was imaged; a case that does not say what it is counts as a patient's."""
-        return self.truth.get("kind") == PHANTOM_KIND
-
-
-def find_cases(data: Path) -> list[Path]:
-    """Case folders below a folder, sorted by name.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    cases = sorted(path.parent for path in data.rglob("truth.json") if (path.parent / "dicom").is_dir())
-    if not cases:
-        raise FileNotFoundError(f"{data} holds no case: a case is a folder with dicom/ and truth.json")
-    return cases
-
 
 def read_case(folder: Path) -> TruthCase:
     """One case folder.
@@ -68,8 +48,8 @@ def read_case(folder: Path) -> TruthCase:
         Refused: The SPECT cannot be used, or there is none.
         ValueError: The labels do not fit the volume.
     """
-    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    volume = read_nm_volume(_tomogram(folder / "dicom"))
+    truth = read_truth(folder)
+    volume = read_nm_volume(_tomogram(folder))
     outlined = folder / "truth.nii.gz"
     labels = None
     if outlined.is_file():
@@ -85,9 +65,9 @@ def read_case(folder: Path) -> TruthCase:
 
 
 def _tomogram(folder: Path) -> list[Path]:
-    """The files of the reconstructed SPECT."""
+    """The files of a case's reconstructed SPECT."""
     series: dict[str, list[Path]] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in case_files(folder):
         header = pydicom.dcmread(
             path, stop_before_pixels=True, specific_tags=["ImageType", "SeriesInstanceUID"]
         )
@@ -96,7 +76,7 @@ def _tomogram(folder: Path) -> list[Path]:
             series.setdefault(str(header.SeriesInstanceUID), []).append(path)
     if len(series) != 1:
         raise Refused(
-            f"{folder.parent.name} holds {len(series)} reconstructed SPECT series; one is needed",
+            f"{folder.name} holds {len(series)} reconstructed SPECT series; one is needed",
             attribute="ImageType",
         )
     return next(iter(series.values()))

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.stats import rankdata
 
-from apps.dat_spect.cases import TruthCase, find_cases, read_case
+from apps.dat_spect.cases import TruthCase, read_case
 from apps.dat_spect.findings import ABNORMAL_FROM, NORMAL_BELOW
 from apps.dat_spect.labels import Feature, Side
 from apps.dat_spect.model import DatModel, load_model
@@ -25,6 +25,7 @@ from apps.dat_spect.table import row_of
 from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
+from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -53,8 +54,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
     for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
         case = read_case(folder)
         patients.append(case.patient_id)
-        if case.truth.get("hospital") == "A":
-            notes.append(f"{case.name} is of the hospital that training patients come from")
+        notes += note_of_hospital_a(case.name, case.truth)
         try:
             rows.append(measure_case(case, model, notes))
         except Refused as refused:

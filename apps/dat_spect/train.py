@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from apps.dat_spect.cases import TruthCase, find_cases, read_case
+from apps.dat_spect.cases import TruthCase, read_case
 from apps.dat_spect.classifiers import KINDS, save_classifiers
 from apps.dat_spect.features import regions_of
 from apps.dat_spect.fit import COMPONENTS, COPIES, OUTER_FOLDS, ROUNDS, TREES, fit_classifiers
@@ -30,6 +30,7 @@ from apps.dat_spect.scan import corrected_counts, measure_scan
 from apps.dat_spect.table import Row, row_of
 from apps.dat_spect.template import Template, load_template, save_template
 from operators.errors import Refused
+from operators.read.case_folders import find_cases, training_kind
 from operators.train.loop import bars
 
 TEMPLATE_CASES = 30
@@ -61,7 +62,7 @@ def train(data: Path, bundle: Path, *, seed: int = 0, device: str = "auto") -> N
         save_template(template, bundle)
         # What inference will read, quantisation included, is what scans are measured with.
         template = load_template(bundle)
-        rows, is_synthetic, sites = _measured(folders, template, progress)
+        rows, measured = _measured(folders, template, progress)
         calibration = calibrate(rows)
         known = [row for row in rows if row.is_abnormal is not None and len(row.answers) == len(Feature)]
         bar = progress.add_task(
@@ -76,9 +77,8 @@ def train(data: Path, bundle: Path, *, seed: int = 0, device: str = "auto") -> N
         )
     save_classifiers(fitted.classifiers, bundle)
     normal = normal_ranges(rows, calibration)
-    kind = "synthetic" if is_synthetic else ", ".join(sites) or "the site's own cases"
     training = {
-        "kind": kind,
+        "kind": training_kind(measured),
         "seed": seed,
         "cases": len(folders),
         "cases_with_answers": len(known),
@@ -110,13 +110,12 @@ def _template(folders: Sequence[Path], progress: Progress) -> Template:
 
 def _measured(
     folders: Sequence[Path], template: Template, progress: Progress
-) -> tuple[list[Row], bool, list[str]]:
-    """Every case as a row; whether all are phantoms; the sites that truth.json names."""
+) -> tuple[list[Row], list[Path]]:
+    """Every case that can be used as a row, and their folders."""
     bar = progress.add_task("measuring scans", total=len(folders), loss=float("nan"))
     rows: list[Row] = []
+    measured: list[Path] = []
     refused: list[str] = []
-    cases_are_phantoms: list[bool] = []
-    sites: set[str] = set()
     for folder in folders:
         case = read_case(folder)
         try:
@@ -126,16 +125,14 @@ def _measured(
             progress.console.print(f"left out of training: {refused[-1]}", markup=False)
             progress.advance(bar)
             continue
-        cases_are_phantoms.append(case.is_phantom)
-        if not case.is_phantom and case.truth.get("site"):
-            sites.add(str(case.truth["site"]))
+        measured.append(folder)
         progress.advance(bar)
     if len(refused) > MOST_REFUSED * len(folders):
         raise Refused(
             f"{len(refused)} of {len(folders)} cases cannot be used; first {refused[0]}",
             attribute="PixelData",
         )
-    return rows, all(cases_are_phantoms), sorted(sites)
+    return rows, measured
 
 
 def measured_row(case: TruthCase, template: Template) -> Row:

@@ -7,7 +7,6 @@ addition, joints and heel strikes, is used where it is there.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from pydicom import dcmread
 from operators.pose.body25 import PoseSeries
 from operators.pose.estimate import MediaPipePose, PoseEstimator
 from operators.pose.scene import look
+from operators.read.case_folders import find_cases, read_truth
 from operators.video.photographic import view_of
 from operators.video.read_frames import read_video
 
@@ -62,25 +62,14 @@ def estimator() -> PoseEstimator:
     return MediaPipePose()
 
 
-def case_folders(data: Path) -> list[Path]:
-    """Folders of cases, sorted.
-
-    Raises:
-        ValueError: There is none.
-    """
-    folders = sorted(path.parent for path in data.glob("*/truth.json"))
-    if not folders:
-        raise ValueError(f"{data} holds no case: folders with dicom/ and truth.json are needed")
-    return folders
-
-
 def load_clips(data: Path) -> Iterator[Clip]:
     """Every case below a folder.
 
     Raises:
-        ValueError: There is no case, or one has no video or no ``sara_total``.
+        FileNotFoundError: There is no case.
+        ValueError: One has no video or no ``sara_total``.
     """
-    for folder in case_folders(data):
+    for folder in find_cases(data):
         yield load_clip(folder)
 
 
@@ -90,7 +79,7 @@ def load_clip(folder: Path) -> Clip:
     Raises:
         ValueError: It has no video or no ``sara_total``.
     """
-    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    truth = read_truth(folder)
     if "sara_total" not in truth:
         raise ValueError(f"{folder.name}: truth.json has no sara_total")
     videos = sorted((folder / "dicom").rglob("*.dcm"))

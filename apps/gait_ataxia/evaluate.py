@@ -6,7 +6,6 @@ phantoms the folder should hold hospital B: seeds from 100000 on and ``--shift``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from rich.console import Console
 from rich.progress import track as progress_of
 
 from apps.gait_ataxia import app
-from apps.gait_ataxia.cases import case_folders
 from apps.gait_ataxia.findings import Findings
 from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, determination, mean_of
 from operators.job import AnalysisJob
+from operators.read.case_folders import find_cases, note_of_hospital_a, read_truth
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -39,18 +38,17 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     its joint in percent of the body's height. A refused case counts in ``refused`` only.
 
     Raises:
-        ValueError: The folder holds no case.
+        FileNotFoundError: The folder holds no case.
         BrokenBundle: The bundle cannot be used.
     """
     rows: list[dict[str, float]] = []
     patients, notes = [], []
-    folders = case_folders(data)
+    folders = find_cases(data)
     for folder in progress_of(folders, description="evaluating patients", console=Console(stderr=True)):
-        truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+        truth = read_truth(folder)
         video = next(iter(sorted((folder / "dicom").rglob("*.dcm"))))
         patients.append(str(dcmread(video, stop_before_pixels=True).PatientID))
-        if truth.get("hospital") == "A":
-            notes.append(f"{folder.name} is of the hospital that training patients come from")
+        notes += note_of_hospital_a(folder.name, truth)
         try:
             rows.append({"refused": 0.0, **compared(analysed(video, bundle, device), truth)})
         except Refused as refused:

@@ -8,7 +8,6 @@ models learn from those alone.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +36,8 @@ from apps.gait_ataxia.network import (
 )
 from apps.gait_ataxia.samples import Sample, error_bank, seen_sample, simulated_samples
 from operators.bundle import choose_device, save_weights
-from operators.train.loop import cycle
+from operators.train.loop import average, cycle
+from operators.train.split import fold_of
 
 FOLDS = 5
 BATCH = 32
@@ -69,12 +69,13 @@ def train(
         epochs: Passes over all walks, for each of the five models.
 
     Raises:
-        ValueError: There is no case, or fewer than can be divided into five folds.
+        FileNotFoundError: There is no case.
+        ValueError: There are fewer than can be divided into five folds.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         samples, clips = _samples(data, simulated, seed, progress)
-        folds = np.array([fold_of(sample.patient, seed) for sample in samples])
+        folds = np.array([fold_of(sample.patient, folds=FOLDS, seed=seed) for sample in samples])
         if len(samples) < 2 * FOLDS or len(set(folds.tolist())) < FOLDS:
             raise ValueError(f"{len(samples)} usable walks are too few for {FOLDS} folds by patient")
         standard = Standard.of([sample.features for sample in samples])
@@ -104,16 +105,6 @@ def train(
         found[:, 0],
         {"seed": seed, "epochs": epochs, "clips": clips, **report},
     )
-
-
-def fold_of(patient: str, seed: int) -> int:
-    """The fold that a patient is held out in, whoever else there is.
-
-    >>> fold_of("a", 0) == fold_of("a", 0)
-    True
-    """
-    digest = hashlib.sha256(f"{seed}/{patient}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") % FOLDS
 
 
 def _samples(data: Path, simulated: int, seed: int, progress: Progress) -> tuple[list[Sample], int]:
@@ -197,7 +188,7 @@ def _fit(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        _average(averaged, network, min(0.995, (step + 1) / (step + 10)))
+        average(averaged, network, min(0.995, (step + 1) / (step + 10)))
         progress.advance(bar)
     return averaged.cpu()
 
@@ -209,12 +200,6 @@ def loss_of(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     if not bool(known.any()):
         return total
     return total + 0.3 * nn.functional.huber_loss(output[known, 1], target[known, 1], delta=1.0)
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    for kept, new in zip(averaged.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ whose ``labels`` name the values: ``{"labels": {"1": "lung_right", ...}}``.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from apps.mibg_spect.labels import LABELS, Phase
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.read import labels
+from operators.read.case_folders import case_files, read_truth
 from operators.read.nm import NmPlanar, NmVolume, read_nm_planar, read_nm_volume
 
 LATE_AFTER_MINUTES = 90.0
@@ -48,18 +48,6 @@ class TruthCase:
     truth: dict[str, Any] = field(default_factory=dict)
 
 
-def find_cases(data: Path) -> list[Path]:
-    """Case folders below a folder, sorted by name.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    cases = sorted(path.parent for path in data.rglob("truth.json") if (path.parent / "dicom").is_dir())
-    if not cases:
-        raise FileNotFoundError(f"{data} holds no case: a case is a folder with dicom/ and truth.json")
-    return cases
-
-
 def read_case(folder: Path) -> TruthCase:
     """One case folder, its series told apart by kind and time after injection.
 
@@ -67,10 +55,10 @@ def read_case(folder: Path) -> TruthCase:
         Refused: An instance cannot be used, or there is no SPECT.
         ValueError: The labels do not fit the volume.
     """
-    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    truth = read_truth(folder)
     volumes: dict[Phase, NmVolume] = {}
     planar: dict[Phase, NmPlanar] = {}
-    for kind, files in _series_of(folder / "dicom"):
+    for kind, files in _series_of(case_files(folder)):
         if "TOMO" in kind:
             volume = read_nm_volume(files)
             volumes[_phase_of(volume)] = volume
@@ -91,10 +79,10 @@ def read_case(folder: Path) -> TruthCase:
     )
 
 
-def _series_of(folder: Path) -> list[tuple[str, list[Path]]]:
+def _series_of(files: list[Path]) -> list[tuple[str, list[Path]]]:
     """Image kind (third value of Image Type) and files of each series."""
     series: dict[str, tuple[str, list[Path]]] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in files:
         header = pydicom.dcmread(
             path, stop_before_pixels=True, specific_tags=["ImageType", "SeriesInstanceUID"]
         )

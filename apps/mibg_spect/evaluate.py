@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from apps.mibg_spect.cases import TruthCase, find_cases, read_case
+from apps.mibg_spect.cases import TruthCase, read_case
 from apps.mibg_spect.labels import LABELS, Phase
 from apps.mibg_spect.quantify import quantify
 from apps.mibg_spect.segment import segment
@@ -22,6 +22,7 @@ from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import bootstrap, determination, mean_of
 from operators.evaluate.overlap import dice
 from operators.measure.decay import normalised_counts
+from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -46,8 +47,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
         case = read_case(folder)
         patients.append(case.patient_id)
-        if case.truth.get("hospital") == "A":
-            notes.append(f"{case.name} is of the hospital that training patients come from")
+        notes += note_of_hospital_a(case.name, case.truth)
         try:
             rows.append(measure_case(case, bundle, device))
         except Refused as refused:

@@ -18,13 +18,13 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from apps.mibg_spect.cases import find_cases
 from apps.mibg_spect.labels import LABELS
 from apps.mibg_spect.prepare import CUBE, SPACING_MM
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED, Sample, sample_of_folder, simulated_samples
 from apps.mibg_spect.segment import with_organs
 from operators.bundle import build_network, choose_device, load_network, save_weights
 from operators.phantom.identity import generator
+from operators.read.case_folders import find_cases, training_kind
 from operators.select.digests import bundle_digest
 from operators.train.augment import Augmentation, augment
 from operators.train.loop import Batch, Schedule, bars, train_network
@@ -165,20 +165,6 @@ def spans(seeds: Sequence[int]) -> list[list[int]]:
         else:
             out.append([seed, seed])
     return out
-
-
-def training_kind(data: Path) -> str:
-    """``synthetic`` when all cases are phantoms, else the sites that truth.json names.
-
-    Results say it wherever a reader sees them, so a case that does not say what it is counts
-    as a patient's.
-    """
-    truths = [json.loads((folder / "truth.json").read_text(encoding="utf-8")) for folder in find_cases(data)]
-    patients = [truth for truth in truths if truth.get("kind") != "synthetic phantom"]
-    if not patients:
-        return "synthetic"
-    sites = sorted({str(truth["site"]) for truth in patients if truth.get("site")})
-    return ", ".join(sites) or "the site's own cases"
 
 
 def _load(

@@ -7,7 +7,6 @@ A phantom adds ``anatomy.nii.gz``: every tissue, for training alone.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.msk_ct.structures import SEGMENTS
+from operators.read.case_folders import case_files, read_truth
 from operators.read.ct import CtVolume, read_ct_volume
 from operators.read.labels import read_labels
 
@@ -41,24 +41,6 @@ class TruthCase:
     truth: dict[str, Any] = field(default_factory=dict)
 
 
-def find_cases(data: Path) -> list[Path]:
-    """Case folders below a folder, sorted by name.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    cases = sorted(path.parent for path in data.rglob("truth.json") if (path.parent / "dicom").is_dir())
-    if not cases:
-        raise FileNotFoundError(f"{data} holds no case: a case is a folder with dicom/ and truth.json")
-    return cases
-
-
-def read_truth(folder: Path) -> dict[str, Any]:
-    """truth.json of a case folder."""
-    truth: dict[str, Any] = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    return truth
-
-
 def read_case(folder: Path, *, tissues: bool = False) -> TruthCase:
     """One case folder.
 
@@ -71,7 +53,7 @@ def read_case(folder: Path, *, tissues: bool = False) -> TruthCase:
         ValueError: The labels do not fit them.
     """
     truth = read_truth(folder)
-    volume = read_ct_volume([path for path in (folder / "dicom").rglob("*") if path.is_file()])
+    volume = read_ct_volume(case_files(folder))
     labels = read_labels(folder / "truth.nii.gz", volume.geometry)
     fine = folder / "anatomy.nii.gz"
     return TruthCase(

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
-from apps.msk_ct.cases import TruthCase, find_cases, read_case
+from apps.msk_ct.cases import TruthCase, read_case
 from apps.msk_ct.confidence import failed_below, relative_variance
 from apps.msk_ct.segment import segment
 from apps.msk_ct.structures import SEGMENTS, STRUCTURES
@@ -25,6 +25,7 @@ from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
 from operators.evaluate.surface import average_surface_distance_mm
+from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.select.digests import bundle_digest
 
 LEAST_ML = 3.0
@@ -71,8 +72,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto", profile: str = "
     graded: dict[str, list[float]] = {}
     for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
         case = read_case(folder)
-        if case.truth.get("hospital") == "A":
-            notes.append(f"{case.name} is of the hospital that training patients come from")
+        notes += note_of_hospital_a(case.name, case.truth)
         found = measure_case(case, bundle, device, notes, profile=profile)
         rows += found
         patients += [case.patient_id] * len(found)

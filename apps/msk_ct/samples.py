@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.msk_ct.cases import find_cases, read_case
+from apps.msk_ct.cases import read_case
 from apps.msk_ct.prepare import PIXEL_MM, SLICE_MM, Prepared, prepare
 from apps.msk_ct.structures import classes_of
+from operators.read.case_folders import find_cases
 
 WORKERS = 2
 """Processes that read cases: decoding hundreds of slices each takes longer than anything else."""

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from apps.msk_ct.augment import draw_slice
-from apps.msk_ct.cases import find_cases, read_case, read_truth
+from apps.msk_ct.cases import read_case
 from apps.msk_ct.confidence import calibrate
 from apps.msk_ct.elsewhere import elsewhere_samples
 from apps.msk_ct.evaluate import measure_case
@@ -32,6 +32,7 @@ from apps.msk_ct.structures import STRUCTURES
 from operators.bundle import build_network, choose_device, inference_settings, load_metadata, save_weights
 from operators.infer.bayesian_unet import BayesianUNet
 from operators.phantom.identity import generator
+from operators.read.case_folders import find_cases, refuse_hospital_b, training_kind
 from operators.train.loop import Schedule, bars
 from operators.train.shards import LossOf, train_in_shards
 from operators.train.split import split_patients
@@ -89,7 +90,7 @@ def train(
         ValueError: A phantom is of hospital B, which is kept for evaluation.
         Refused: A case cannot be used.
     """
-    _check_hospitals(data)
+    refuse_hospital_b(data)
     torch.manual_seed(seed)
     where = choose_device(device)
     settings = inference_configuration()
@@ -214,23 +215,6 @@ def _read(data: Path, cache: Path | None, progress: Progress) -> list[Sample]:
         samples.append(sample)
         progress.advance(bar)
     return samples
-
-
-def _check_hospitals(data: Path) -> None:
-    for folder in find_cases(data):
-        truth = read_truth(folder)
-        if "phantom" in str(truth.get("kind", "")) and truth.get("hospital") == "B":
-            raise ValueError(f"{folder.name} is of hospital B, whose patients are kept for evaluation")
-
-
-def training_kind(data: Path) -> str:
-    """``synthetic`` when all cases are phantoms, else the sites that truth.json names."""
-    truths = [read_truth(folder) for folder in find_cases(data)]
-    patients = [truth for truth in truths if "phantom" not in str(truth.get("kind", ""))]
-    if not patients:
-        return "synthetic"
-    sites = sorted({str(truth["site"]) for truth in patients if truth.get("site")})
-    return ", ".join(sites) or "the site's own cases"
 
 
 def inference_configuration() -> dict[str, Any]:

@@ -232,9 +232,7 @@ def test_a_scan_that_cannot_be_used_is_left_out_of_training_and_many_end_it(monk
             raise Refused("no brain", attribute="PixelData")
         return rows[0]
 
-    monkeypatch.setattr(
-        training, "read_case", lambda folder: SimpleNamespace(name=folder.name, is_phantom=True)
-    )
+    monkeypatch.setattr(training, "read_case", lambda folder: SimpleNamespace(name=folder.name))
     monkeypatch.setattr(training, "measured_row", measured)
     folders = [tmp_path / str(number) for number in range(40)]
     with bars() as progress:

@@ -24,6 +24,7 @@ from operators.bundle import load_metadata
 from operators.errors import BrokenBundle
 from operators.pose.body25 import PoseSeries
 from operators.select.digests import bundle_digest
+from operators.train.split import fold_of
 
 
 def _clip(seed: int) -> Clip:
@@ -89,8 +90,8 @@ def test_too_few_cases_are_no_training_data(clips, tmp_path, monkeypatch):
 
 
 def test_clips_of_one_patient_are_held_out_together():
-    assert {training.fold_of("P7", 3) for _ in range(5)} == {training.fold_of("P7", 3)}
-    assert {training.fold_of(f"P{k}", 0) for k in range(60)} == set(range(training.FOLDS))
+    assert {fold_of("P7", folds=5, seed=3) for _ in range(5)} == {fold_of("P7", folds=5, seed=3)}
+    assert {fold_of(f"P{k}", folds=5, seed=0) for k in range(60)} == set(range(5))
 
 
 def test_padding_changes_nothing():
@@ -169,7 +170,7 @@ def test_a_bank_of_errors_needs_joints(clips):
 
 def test_shuffled_scores_cannot_be_learned(clips):
     samples = [sample for sample in map(seen_sample, [*clips, *map(_clip, range(740, 790))]) if sample]
-    folds = np.array([training.fold_of(sample.patient, 0) for sample in samples])
+    folds = np.array([fold_of(sample.patient, folds=training.FOLDS, seed=0) for sample in samples])
     true = np.array([sample.sara for sample in samples])
     shuffled = np.random.default_rng(1).permutation(true)
     r2 = {}

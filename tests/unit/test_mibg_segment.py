@@ -17,7 +17,7 @@ from apps.mibg_spect.phantom import FIRST_HOSPITAL_B_SEED, generate, simulate
 from apps.mibg_spect.prepare import CUBE, GriddedVolume, cube_around, network_input
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED
 from apps.mibg_spect.segment import segment
-from apps.mibg_spect.train import metadata, train, training_kind
+from apps.mibg_spect.train import metadata, train
 from operators.errors import Refused
 from operators.evaluate.overlap import dice
 from operators.geometry import VolumeGeometry
@@ -174,13 +174,6 @@ def test_what_a_bundle_says_of_its_training_follows_from_the_training_alone(
     monkeypatch.setattr("time.time", lambda: 0.0)
     assert metadata(training) == said
     assert said["training"] == training
-
-
-def test_a_model_trained_on_patients_does_not_call_itself_synthetic(tmp_path: Path) -> None:
-    for name, truth in (("a", {"kind": "synthetic phantom"}), ("b", {"site": "Kanazawa"}), ("c", {})):
-        (tmp_path / name / "dicom").mkdir(parents=True)
-        (tmp_path / name / "truth.json").write_text(json.dumps(truth))
-    assert training_kind(tmp_path) == "Kanazawa"
 
 
 def test_training_without_cases_says_what_a_case_is(tmp_path: Path) -> None:
