@@ -77,7 +77,12 @@ def image_positions(dataset: Dataset) -> list[Vector]:
 
 def orientation(header: InstanceHeader) -> str | None:
     """``axial``, ``sagittal``, ``coronal`` or ``oblique``; None without an orientation."""
-    plane = image_orientation(header.dataset)
+    return orientation_of(header.dataset)
+
+
+def orientation_of(dataset: Dataset) -> str | None:
+    """As `orientation`, of a data set."""
+    plane = image_orientation(dataset)
     if plane is None:
         return None
     normal = _cross(*plane)

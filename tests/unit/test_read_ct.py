@@ -180,7 +180,7 @@ def test_a_padding_value_that_tissue_has_too_is_not_believed(files, hu_zyx):
 
 
 def test_more_voxels_than_fit_into_memory_are_refused_before_they_are_read(files, monkeypatch):
-    monkeypatch.setattr("operators.read.ct.MOST_VOXELS", 12 * 20 * 24 - 1)
+    monkeypatch.setattr("operators.read.slices.MOST_VOXELS", 12 * 20 * 24 - 1)
     with pytest.raises(Refused, match="12 slices of 20 x 24") as refused:
         read_ct_volume(files)
     assert refused.value.attribute == "Rows"
