@@ -14,6 +14,8 @@
 ``secondary_capture``  RGB picture to Secondary Capture
 ``pdf``               one page for a person, and its Encapsulated PDF
 ``pictures``          planes, colours and outlines for key images
+``presentation_state``  marks over images to presentation states
+``heat_map``          key image of a classifier: what it saw and where its evidence lay
 ``result``            ``result.json``, the table of contents of an analysis
 ``messages``          what an app hands to the operators
 ``encode_*``          the operators: receive, encode, emit
