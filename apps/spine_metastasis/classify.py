@@ -1,0 +1,234 @@
+"""Fractured or not, osteoporotic or malignant: each sequence by its own ensemble, then together.
+
+Every vertebra is judged in every sequence. The mean over the sequences says whether it is freshly
+fractured; where it is, the same mean says how probable a malignant cause is against an osteoporotic
+one, which is the question that a reader asks of a fracture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from apps.spine_metastasis.crops import CHANNELS, PIXELS, crop, is_inside, white_of
+from apps.spine_metastasis.labels import FractureClass, Weighting
+from apps.spine_metastasis.levels import Vertebra
+from apps.spine_metastasis.stack import SagittalStack
+from operators.bundle import inference_settings
+from operators.infer.classifier import Classifier
+from operators.infer.grad_cam import heat_map
+from operators.measure.decision import Decision, decide, fuse
+
+CAUSES = ("osteoporotic fracture", "malignant fracture")
+OSTEOPOROTIC, MALIGNANT = 0, 1
+"""Indices of `CAUSES`."""
+FRACTURED_FROM = 0.5
+LEAST_PROBABILITY = 0.6
+SURE = 0.7
+"""Sequences that differ count as disagreeing only where both are at least this sure."""
+SETTINGS = "spine"
+"""Key of inference.json."""
+TINY = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What was learned on held-out patients beside the networks.
+
+    Args:
+        fractured_from: Probability from which a vertebra counts as freshly fractured.
+        fusion_temperature: Divides the log odds of the fused probability: the mean of two is too cautious.
+    """
+
+    fractured_from: float = FRACTURED_FROM
+    fusion_temperature: float = 1.0
+
+    @classmethod
+    def load(cls, bundle: Path) -> Calibration:
+        """Of a bundle; one without it has the defaults.
+
+        Raises:
+            BrokenBundle: The bundle cannot be read.
+        """
+        given: dict[str, Any] = inference_settings(bundle).get(SETTINGS, {})
+        return cls(
+            fractured_from=float(given.get("fractured_from", FRACTURED_FROM)),
+            fusion_temperature=float(given.get("fusion_temperature", 1.0)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JudgedVertebra:
+    """One vertebra with everything that the classifiers say of it.
+
+    Args:
+        vertebra: Where it is.
+        probabilities: For each sequence in which it lies ``(3,)``: not fractured, osteoporotic, malignant.
+        fused: Their mean, ``(3,)``.
+        is_fractured: True when it is judged to be freshly fractured.
+        causes: ``(2,)``, osteoporotic and malignant of a fractured vertebra; sum 1.
+        causes_by_sequence: The same of each sequence alone.
+        decision: Of the cause; its class index is one of `CAUSES`.
+        crops: For each sequence its picture, ``(3, 128, 128)`` uint8; of fractured vertebrae alone.
+        heat_maps: For each sequence where the evidence is, ``(128, 128)`` float32, 0..1.
+    """
+
+    vertebra: Vertebra
+    probabilities: Mapping[Weighting, NDArray[np.float64]]
+    fused: NDArray[np.float64]
+    is_fractured: bool
+    causes: NDArray[np.float64]
+    causes_by_sequence: Mapping[Weighting, NDArray[np.float64]]
+    decision: Decision
+    crops: Mapping[Weighting, NDArray[np.uint8]] = field(default_factory=dict)
+    heat_maps: Mapping[Weighting, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def p_malignant(self) -> float:
+        """Probability that the fracture is malignant, if it is one."""
+        return float(self.causes[MALIGNANT])
+
+    @property
+    def p_fractured(self) -> float:
+        """Probability of a fresh fracture."""
+        return 1.0 - float(self.fused[FractureClass.NOT_FRACTURED])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judge:
+    """The classifiers of a bundle.
+
+    Args:
+        classifiers: One for each sequence.
+        calibration: Of the fusion.
+    """
+
+    classifiers: Mapping[Weighting, Classifier]
+    calibration: Calibration
+
+    @classmethod
+    def load(cls, bundle: Path, device: torch.device) -> Judge:
+        """Of a bundle.
+
+        Raises:
+            BrokenBundle: A network is missing or does not fit.
+        """
+        return cls(
+            classifiers={w: Classifier.load(bundle, w.value, device) for w in Weighting},
+            calibration=Calibration.load(bundle),
+        )
+
+    def judge(
+        self,
+        stacks: Mapping[Weighting, SagittalStack],
+        vertebrae: Sequence[Vertebra],
+        *,
+        least: float = LEAST_PROBABILITY,
+        maps: bool = True,
+    ) -> tuple[JudgedVertebra, ...]:
+        """Every vertebra that lies in a sequence, from head to feet.
+
+        Args:
+            stacks: The sequences, in one frame of reference.
+            vertebrae: Of the spine.
+            least: Probability below which the cause is indeterminate.
+            maps: Whether heat maps are computed for fractured ones.
+        """
+        crops: dict[Weighting, dict[int, NDArray[np.uint8]]] = {}
+        found: dict[Weighting, dict[int, NDArray[np.float64]]] = {}
+        for weighting, stack in stacks.items():
+            crops[weighting] = crops_of(stack, vertebrae)
+            images = np.stack(list(crops[weighting].values())) if crops[weighting] else _no_images()
+            values = self.classifiers[weighting].probabilities(images) if len(images) else []
+            found[weighting] = dict(zip(crops[weighting], values, strict=True))
+        out = []
+        for index, vertebra in enumerate(vertebrae):
+            parts = {w: found[w][index] for w in stacks if index in found[w]}
+            if not parts:
+                continue
+            own = {w: crops[w][index] for w in parts}
+            out.append(self._judged(vertebra, parts, own, least=least, maps=maps))
+        return tuple(out)
+
+    def _judged(
+        self,
+        vertebra: Vertebra,
+        parts: Mapping[Weighting, NDArray[np.float64]],
+        crops: Mapping[Weighting, NDArray[np.uint8]],
+        *,
+        least: float,
+        maps: bool,
+    ) -> JudgedVertebra:
+        fused = fuse(list(parts.values()))
+        causes = fused_causes(list(parts.values()), self.calibration.fusion_temperature)
+        alone = {w: causes_of(part) for w, part in parts.items()}
+        is_fractured = 1 - float(fused[FractureClass.NOT_FRACTURED]) >= self.calibration.fractured_from
+        shown = int(np.argmax(causes)) + FractureClass.OSTEOPOROTIC
+        return JudgedVertebra(
+            vertebra=vertebra,
+            probabilities=parts,
+            fused=fused,
+            is_fractured=is_fractured,
+            causes=causes,
+            causes_by_sequence=alone,
+            decision=decide(
+                causes,
+                {w.title: part for w, part in alone.items()},
+                classes=CAUSES,
+                least=least,
+                sure=SURE,
+            ),
+            crops=crops if is_fractured else {},
+            heat_maps={
+                w: heat_map(self.classifiers[w], image.astype(np.float32) / 255.0, shown)
+                for w, image in crops.items()
+            }
+            if is_fractured and maps
+            else {},
+        )
+
+
+def crops_of(
+    stack: SagittalStack, vertebrae: Sequence[Vertebra], *, pixels: int = PIXELS
+) -> dict[int, NDArray[np.uint8]]:
+    """Pictures of the vertebrae that lie in a sequence, by index, ``(3, pixels, pixels)`` uint8."""
+    inside = {index: one for index, one in enumerate(vertebrae) if is_inside(stack, one)}
+    if not inside:
+        return {}
+    white = white_of(stack, list(inside.values()))
+    return {index: crop(stack, one, white, pixels=pixels) for index, one in inside.items()}
+
+
+def causes_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Osteoporotic and malignant of a vertebra that is taken to be fractured, ``(2,)``, sum 1.
+
+    >>> causes_of(np.array([0.5, 0.1, 0.4])).round(3).tolist()
+    [0.2, 0.8]
+    """
+    both = np.asarray(probabilities, dtype=np.float64)[FractureClass.OSTEOPOROTIC :] + TINY
+    return both / both.sum()
+
+
+def fused_causes(parts: Sequence[NDArray[np.float64]], temperature: float) -> NDArray[np.float64]:
+    """Causes of the mean of several sequences, ``(2,)``; sharpened where there are two of them.
+
+    >>> fused_causes([np.array([0.0, 0.2, 0.8])], 0.5).round(3).tolist()
+    [0.2, 0.8]
+    >>> fused_causes([np.array([0.0, 0.2, 0.8])] * 2, 0.5).round(3).tolist()
+    [0.059, 0.941]
+    """
+    causes = causes_of(fuse(parts))
+    if len(parts) < 2:
+        return causes
+    risen = causes ** (1 / temperature)
+    return np.asarray(risen / risen.sum(), dtype=np.float64)
+
+
+def _no_images() -> NDArray[np.uint8]:
+    return np.empty((0, CHANNELS, PIXELS, PIXELS), dtype=np.uint8)

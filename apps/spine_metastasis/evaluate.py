@@ -1,0 +1,277 @@
+"""Evaluation of a bundle on case folders, patient-wise, with 95 % bootstrap intervals.
+
+The folder decides what the numbers mean. For phantoms it must hold patients of hospital B, which
+training never sees; a case of hospital A among them is named in the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from apps.spine_metastasis.cases import TrueVertebra, TruthCase, read_case
+from apps.spine_metastasis.classify import MALIGNANT, OSTEOPOROTIC, Judge, JudgedVertebra
+from apps.spine_metastasis.detect import DETECTOR, find_spine
+from apps.spine_metastasis.findings import Findings, findings_of
+from apps.spine_metastasis.labels import LEVELS, FractureClass
+from operators.bundle import choose_device
+from operators.errors import Refused
+from operators.evaluate import Evaluation
+from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
+from operators.evaluate.calibration import expected_calibration_error
+from operators.evaluate.classification import area_under_curve
+from operators.infer.landmarks import Detector
+from operators.read.case_folders import find_cases, note_of_hospital_a
+from operators.select.digests import bundle_digest
+
+MISSING = float("nan")
+SAME_MM = 14.0
+"""A vertebra found as near to a true one is that one."""
+BINS = 10
+CAUSE_OF = {FractureClass.OSTEOPOROTIC: OSTEOPOROTIC, FractureClass.MALIGNANT: MALIGNANT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The networks of a bundle."""
+
+    detector: Detector
+    judge: Judge
+
+    @classmethod
+    def load(cls, bundle: Path, device: str) -> Models:
+        """Of a bundle.
+
+        Raises:
+            BrokenBundle: A network is missing or does not fit.
+        """
+        where = choose_device(device)
+        return cls(detector=Detector.load(bundle, DETECTOR, where), judge=Judge.load(bundle, where))
+
+
+def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
+    """The metrics of the outside interface over the cases of a folder.
+
+    ``auc`` tells patients with malignant from those with osteoporotic fractures by the highest fused
+    probability of a fracture that was found; ``auc_t1`` and ``auc_stir`` do so by one sequence's. Where no
+    fracture is found, or the study is refused, it is 0. ``accuracy`` is that of the decision for the same
+    patients, ``sensitivity`` and ``specificity`` its shares of malignant and osteoporotic; an
+    indeterminate one counts as wrong. ``ece`` is of the fused probability where there is one.
+    ``detection_rate`` is the share of fresh fractures that are found as such, ``false_alarms`` counts
+    others that are, per patient, in patients with and without fractures. ``level_accuracy`` is the share of
+    found vertebrae that get their right name, where counting from the sacrum gives it.
+
+    Raises:
+        FileNotFoundError: The folder holds no case.
+        BrokenBundle: The bundle cannot be used.
+    """
+    models = Models.load(bundle, device)
+    rows: list[dict[str, float]] = []
+    patients: list[str] = []
+    notes: list[str] = []
+    for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
+        case = read_case(folder)
+        patients.append(case.patient_id)
+        notes += note_of_hospital_a(case.name, case.truth)
+        rows.append(measure_case(case, models, notes))
+    names = sorted(set().union(*rows))
+    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in names}
+    statistics: dict[str, Callable[[Columns], float]] = {
+        "auc": _area("score"),
+        "auc_t1": _area("score_t1"),
+        "auc_stir": _area("score_stir"),
+        "accuracy": mean_of("is_right"),
+        "sensitivity": mean_of("is_right_malignant"),
+        "specificity": mean_of("is_right_osteoporotic"),
+        "indeterminate": mean_of("is_indeterminate"),
+        "ece": calibration_error,
+        "detection_rate": _share("found_fractures", "fractures"),
+        "false_alarms": mean_of("false_alarms"),
+        "vertebra_accuracy": _share("right_causes", "found_fractures"),
+        "level_accuracy": _share("right_levels", "namable"),
+        "wrong_level": _share("wrong_levels", "matched"),
+    }
+    return Evaluation(
+        app="spine_metastasis",
+        n=len(set(patients)),
+        model_digest=bundle_digest(bundle),
+        metrics={
+            name: bootstrap(columns, statistic, patient_ids=patients)
+            for name, statistic in statistics.items()
+        },
+        notes=(*describe(columns), *notes),
+    )
+
+
+def measure_case(case: TruthCase, models: Models, notes: list[str]) -> dict[str, float]:
+    """What one patient contributes, by column; absent where it does not count for a metric.
+
+    Args:
+        case: The patient.
+        models: Of the bundle.
+        notes: A sentence is added for a patient who is refused or whose fracture is not found.
+    """
+    try:
+        spine = find_spine(case.stacks, models.detector)
+    except Refused as refused:
+        notes.append(f"{case.name} was refused: {refused.reason}")
+        return _refused(case)
+    judged = models.judge.judge(case.stacks, spine.vertebrae, maps=False)
+    findings = findings_of(case.stacks, spine, judged)
+    pairs = matched(case.vertebrae, judged)
+    out = {"vertebrae": float(len(case.vertebrae)), "matched": float(len(pairs))}
+    out |= _of_fractures(case, findings, pairs) | _of_levels(case, pairs)
+    if case.fracture == FractureClass.NOT_FRACTURED:
+        return out
+    if findings.worst is None:
+        notes.append(f"{case.name}: no fracture was found, there is a {case.fracture.name.lower()} one")
+    return out | _of_patient(case, findings)
+
+
+def matched(
+    true: Sequence[TrueVertebra], judged: Sequence[JudgedVertebra]
+) -> list[tuple[TrueVertebra, JudgedVertebra]]:
+    """Pairs of one vertebra in truth and findings, the nearest pairs first, each used once."""
+    distances = sorted(
+        (float(np.linalg.norm(one.centre - other.vertebra.centre)), i, j)
+        for i, one in enumerate(true)
+        for j, other in enumerate(judged)
+    )
+    out: list[tuple[TrueVertebra, JudgedVertebra]] = []
+    seen_true: set[int] = set()
+    seen_judged: set[int] = set()
+    for distance, i, j in distances:
+        if distance <= SAME_MM and i not in seen_true and j not in seen_judged:
+            out.append((true[i], judged[j]))
+            seen_true.add(i)
+            seen_judged.add(j)
+    return out
+
+
+def _of_fractures(
+    case: TruthCase, findings: Findings, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]
+) -> dict[str, float]:
+    hits = [
+        (one, other)
+        for one, other in pairs
+        if one.fracture != FractureClass.NOT_FRACTURED and other.is_fractured
+    ]
+    right = [1 for one, other in hits if other.decision.class_index == CAUSE_OF[one.fracture]]
+    return {
+        "fractures": float(sum(one.fracture != FractureClass.NOT_FRACTURED for one in case.vertebrae)),
+        "found_fractures": float(len(hits)),
+        "right_causes": float(len(right)),
+        "false_alarms": float(len(findings.fractured) - len(hits)),
+    }
+
+
+def _of_levels(case: TruthCase, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]) -> dict[str, float]:
+    known = [(one.level, other.vertebra.level) for one, other in pairs if one.level in LEVELS]
+    right = sum(true == found for true, found in known)
+    wrong = sum(found is not None and true != found for true, found in known)
+    out = {"wrong_levels": float(wrong)}
+    if case.is_level_known:
+        out |= {"namable": float(len(known)), "right_levels": float(right)}
+    return out
+
+
+def _of_patient(case: TruthCase, findings: Findings) -> dict[str, float]:
+    worst = findings.worst
+    is_malignant = float(case.fracture == FractureClass.MALIGNANT)
+    out = {"malignant": is_malignant, "score": 0.0 if worst is None else worst.p_malignant}
+    for weighting in findings.stacks:
+        found = [
+            float(one.causes_by_sequence[weighting][MALIGNANT])
+            for one in findings.fractured
+            if weighting in one.causes_by_sequence
+        ]
+        out[f"score_{weighting}"] = max(found, default=0.0)
+    if worst is not None:
+        out["probability"] = worst.p_malignant
+        out["is_indeterminate"] = float(findings.answer is None)
+    is_right = float(findings.answer == CAUSE_OF[case.fracture])
+    return out | {"is_right": is_right, f"is_right_{case.fracture.name.lower()}": is_right}
+
+
+def _refused(case: TruthCase) -> dict[str, float]:
+    """A refused patient: nothing found, nothing right."""
+    out = {
+        "vertebrae": float(len(case.vertebrae)),
+        "matched": 0.0,
+        "fractures": float(sum(one.fracture != FractureClass.NOT_FRACTURED for one in case.vertebrae)),
+        "found_fractures": 0.0,
+        "right_causes": 0.0,
+        "false_alarms": 0.0,
+    }
+    if case.fracture == FractureClass.NOT_FRACTURED:
+        return out
+    out |= {f"score_{weighting}": 0.0 for weighting in case.stacks}
+    return out | {
+        "malignant": float(case.fracture == FractureClass.MALIGNANT),
+        "score": 0.0,
+        "is_right": 0.0,
+        f"is_right_{case.fracture.name.lower()}": 0.0,
+    }
+
+
+def _area(score: str) -> Callable[[Columns], float]:
+    """Area under the curve for a malignant fracture over the patients with a fracture."""
+
+    def statistic(rows: Columns) -> float:
+        if score not in rows:
+            return MISSING
+        known = np.isfinite(rows["malignant"]) & np.isfinite(rows[score])
+        return area_under_curve(rows["malignant"][known] > 0, rows[score][known])
+
+    return statistic
+
+
+def _share(part: str, whole: str) -> Callable[[Columns], float]:
+    """Sum of a column over that of another, rows that lack either left out.
+
+    >>> _share("a", "b")({"a": np.array([1.0, 1.0, np.nan]), "b": np.array([2.0, 2.0, 5.0])})
+    0.5
+    """
+
+    def statistic(rows: Columns) -> float:
+        if part not in rows or whole not in rows:
+            return MISSING
+        known = np.isfinite(rows[part]) & np.isfinite(rows[whole])
+        total = float(rows[whole][known].sum())
+        return float(rows[part][known].sum()) / total if total > 0 else MISSING
+
+    return statistic
+
+
+def calibration_error(rows: Columns) -> float:
+    """Expected calibration error of the fused probability over patients in whom a fracture was found."""
+    if "probability" not in rows:
+        return MISSING
+    confidence, is_correct = confidences(rows)
+    return expected_calibration_error(confidence, is_correct, bins=BINS)
+
+
+def confidences(rows: Columns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probability of the likelier cause, and whether it is the true one, of each patient with an answer."""
+    known = np.isfinite(rows["probability"])
+    p, is_malignant = rows["probability"][known], rows["malignant"][known] > 0
+    return np.maximum(p, 1 - p), (p >= 0.5) == is_malignant
+
+
+def describe(columns: Columns) -> list[str]:
+    """What the numbers are of."""
+    fractured = columns.get("malignant", np.array([]))
+    counts = {
+        "patients with a fresh fracture": int(np.isfinite(fractured).sum()),
+        "of them malignant": int(np.nansum(fractured)),
+        "vertebrae": int(np.nansum(columns["vertebrae"])),
+        "of them found": int(np.nansum(columns["matched"])),
+        "fresh fractures": int(np.nansum(columns["fractures"])),
+    }
+    return [", ".join(f"{name} {count}" for name, count in counts.items())]

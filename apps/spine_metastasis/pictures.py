@@ -1,0 +1,165 @@
+"""Key images of spine_metastasis: where the vertebrae are, and where the evidence for each answer is.
+
+The first shows the middle slice of each sequence with every vertebra that was found and its name; those
+after it show fractured vertebrae as the networks see them, with their heat maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Polygon
+from numpy.typing import NDArray
+
+from apps.spine_metastasis.classify import MALIGNANT, OSTEOPOROTIC, JudgedVertebra
+from apps.spine_metastasis.crops import PIXELS, SIZE_MM, WHITE_VALUE, white_of
+from apps.spine_metastasis.findings import NOT_FOUND, Findings, name_of, short_name_of, verdict_of
+from apps.spine_metastasis.labels import Weighting
+from apps.spine_metastasis.regions import HALF_DEPTH_MM, HALF_HEIGHT, frame_of
+from apps.spine_metastasis.stack import SagittalStack
+from operators.encode.heat_map import HeatMapPanel, Tone, draw_heat_maps
+from operators.encode.messages import Picture
+from operators.encode.pictures import FAINT, PALE, bare, new_figure, rendered, write_statement
+
+VERTEBRAE_EACH = 2
+"""Of a picture with heat maps."""
+MOST_PICTURES = 3
+"""With heat maps: the six fractures that are most probably malignant."""
+TONES = {OSTEOPOROTIC: Tone.NEGATIVE, MALIGNANT: Tone.POSITIVE, None: Tone.UNSURE}
+COLOURS = {OSTEOPOROTIC: "#7ee081", MALIGNANT: "#ff7062", None: "#ffd27f"}
+MIDDLE_CHANNEL = 1
+WHITE_FACTOR = 255.0 / WHITE_VALUE
+"""A picture is as bright as the networks see it."""
+PANEL_INCH = 5.2
+
+
+def key_images(findings: Findings, statement: str) -> tuple[Picture, ...]:
+    """The key images, in reading order."""
+    overview = Picture(
+        rgb_yxc=_overview(findings, statement),
+        description="Middle slices with the vertebrae that were found, fractured ones in boxes.",
+    )
+    return (overview, *_heat_maps(findings, statement))
+
+
+# ----------------------------------------------------------------- overview
+
+
+def _overview(findings: Findings, statement: str) -> NDArray[np.uint8]:
+    figure = new_figure(0.4 + PANEL_INCH * len(findings.sequences), PANEL_INCH + 1.1)
+    panels = figure.subplots(1, len(findings.sequences), squeeze=False)[0]
+    figure.subplots_adjust(left=0.02, right=0.98, top=0.9, bottom=0.09, wspace=0.04)
+    for axes, weighting in zip(panels, findings.sequences, strict=True):
+        _draw_sequence(axes, findings, weighting)
+    said = NOT_FOUND if not findings.fractured else "AI: freshly fractured vertebrae in boxes"
+    figure.text(0.5, 0.965, said, color=PALE, ha="center", va="center", fontsize=12)
+    write_statement(figure, statement)
+    return rendered(figure)
+
+
+def _draw_sequence(axes: Axes, findings: Findings, weighting: Weighting) -> None:
+    stack = findings.stacks[weighting]
+    vertebrae = [one.vertebra for one in findings.judged]
+    number = _shown_slice(findings, weighting)
+    _, row_mm, column_mm = stack.geometry.spacing_mm_zyx
+    rows, columns = stack.signal.shape[1:]
+    extent = (-column_mm / 2, (columns - 0.5) * column_mm, (rows - 0.5) * row_mm, -row_mm / 2)
+    white = white_of(stack, vertebrae) * WHITE_FACTOR
+    axes.imshow(
+        stack.signal[number], cmap="gray", vmin=0, vmax=white, extent=extent, interpolation="bilinear"
+    )
+    for one in findings.judged:
+        if weighting in one.probabilities:
+            _draw_vertebra(axes, stack, one)
+    bare(axes)
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_title(f"{weighting.title}, slice {number + 1} from the right", color=PALE, fontsize=10, pad=5)
+    for x, letter, align in ((0.02, "A", "left"), (0.98, "P", "right")):
+        axes.text(x, 0.98, letter, color=FAINT, fontsize=9, va="top", ha=align, transform=axes.transAxes)
+
+
+def _shown_slice(findings: Findings, weighting: Weighting) -> int:
+    """The slice through the fracture that matters most, else through the middle of the spine."""
+    stack = findings.stacks[weighting]
+    worst = findings.worst
+    if worst is not None and weighting in worst.probabilities:
+        place = float(stack.index_of(worst.vertebra.centre)[0])
+    else:
+        places = stack.index_of(np.array([one.vertebra.centre for one in findings.judged]))
+        place = float(np.median(places[:, 0]))
+    return int(np.clip(round(place), 0, stack.signal.shape[0] - 1))
+
+
+def _draw_vertebra(axes: Axes, stack: SagittalStack, one: JudgedVertebra) -> None:
+    vertebra = one.vertebra
+    _, row_mm, column_mm = stack.geometry.spacing_mm_zyx
+    place = stack.index_of(vertebra.centre)
+    x, y = float(place[2]) * column_mm, float(place[1]) * row_mm
+    if not one.is_fractured:
+        axes.plot(x, y, marker="+", markersize=5, color=FAINT, markeredgewidth=0.8)
+        if vertebra.level:
+            axes.text(x + 3, y, vertebra.level, color=FAINT, fontsize=7, va="center")
+        return
+    colour = COLOURS[one.decision.class_index]
+    down, back, _ = frame_of(stack, vertebra)
+    reach = HALF_HEIGHT * vertebra.pitch_mm
+    corners = np.array(
+        [
+            vertebra.centre + v * reach * down + h * HALF_DEPTH_MM * back
+            for v, h in ((-1, -1), (-1, 1), (1, 1), (1, -1))
+        ]
+    )
+    outline = stack.index_of(corners)[:, [2, 1]] * np.array([column_mm, row_mm])
+    axes.add_patch(Polygon(outline, closed=True, fill=False, edgecolor=colour, linewidth=1.4))
+    left = float(outline[:, 0].min())
+    axes.text(
+        left - 3, y, f"{short_name_of(one)}\n{verdict_of(one)}", color=colour, fontsize=7.5, va="center",
+        ha="right",
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- heat maps
+
+
+def _heat_maps(findings: Findings, statement: str) -> tuple[Picture, ...]:
+    """Pictures of fractured vertebrae, from head to feet; where there are many, the likeliest malignant."""
+    most = sorted(findings.fractured, key=lambda one: -one.p_malignant)[: VERTEBRAE_EACH * MOST_PICTURES]
+    shown = [one for one in findings.fractured if any(one is other for other in most)]
+    out = []
+    for start in range(0, len(shown), VERTEBRAE_EACH):
+        group = shown[start : start + VERTEBRAE_EACH]
+        names = " and ".join(name_of(one) for one in group)
+        out.append(
+            Picture(
+                rgb_yxc=draw_heat_maps(
+                    _panels(group),
+                    title="Where the evidence for the likelier cause lies",
+                    statement=statement,
+                    legend="Class activation",
+                ),
+                description=f"{names}, as the networks see it, with the evidence for the likelier cause.",
+            )
+        )
+    return tuple(out)
+
+
+def _panels(group: Sequence[JudgedVertebra]) -> list[HeatMapPanel]:
+    pixel_mm = SIZE_MM / PIXELS
+    return [
+        HeatMapPanel(
+            grey_yx=np.clip(one.crops[weighting][MIDDLE_CHANNEL].astype(np.float32) / 255.0, 0, 1),
+            heat_yx=one.heat_maps[weighting],
+            spacing_mm_yx=(pixel_mm, pixel_mm),
+            title=f"{short_name_of(one)}, {weighting.title}",
+            verdict=f"{verdict_of(one)}; {weighting.title} alone: malignant "
+            f"{one.causes_by_sequence[weighting][MALIGNANT]:.0%}",
+            tone=TONES[one.decision.class_index],
+            left_mark="A",
+            right_mark="P",
+        )
+        for one in group
+        for weighting in one.heat_maps
+    ]
