@@ -21,6 +21,7 @@ from operators.geometry import VolumeGeometry
 from operators.read import slices
 from operators.read.attributes import number_or
 from operators.select.clinical import mr_weighting_of
+from operators.select.headers import QUIET
 from operators.select.stack import orientation_of
 
 TELL_APART = ("EchoTime", "InversionTime", "DiffusionBValue", "ImageType", "TemporalPositionIdentifier")
@@ -64,12 +65,14 @@ def read_mr_stack(paths: Sequence[Path]) -> MrVolume:
         signal_zyx[z] = slices.stored_plane(header, path).astype(np.float32) * slope + intercept
     if signal_zyx.min() == signal_zyx.max():
         raise Refused("PixelData is constant: there is no image", attribute="PixelData")
+    with QUIET:
+        weighting = mr_weighting_of(stack.headers[0])
     return MrVolume(
         signal_zyx=signal_zyx,
         geometry=stack.geometry,
         headers=stack.headers,
         plane=orientation_of(stack.headers[0]) or "oblique",
-        weighting=mr_weighting_of(stack.headers[0]),
+        weighting=weighting,
     )
 
 

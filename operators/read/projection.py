@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from operators.select import clinical
+from operators.select.headers import QUIET
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -39,7 +40,8 @@ def view_of(dataset: Dataset) -> View | None:
     >>> view_of(dataset)
     <View.AP: 'AP'>
     """
-    name = clinical.view_of(dataset)
+    with QUIET:
+        name = clinical.view_of(dataset)
     return None if name is None else View(name)
 
 
@@ -51,5 +53,6 @@ def side_of(dataset: Dataset) -> Side | None:
     >>> side_of(dataset), view_of(dataset)
     (<Side.RIGHT: 'R'>, <View.LATERAL: 'LATERAL'>)
     """
-    name = clinical.side_of(dataset)
+    with QUIET:
+        name = clinical.side_of(dataset)
     return None if name is None else Side(name)

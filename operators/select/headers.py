@@ -104,7 +104,7 @@ class InstanceHeader:
 
     def text(self, keyword: str) -> str:
         """The first value as text, empty when missing or undecodable."""
-        with _QUIET:
+        with QUIET:
             value = first_value(self.dataset, keyword)
         return "" if value is None else str(value)
 
@@ -140,7 +140,7 @@ class InstanceView:
 
     def values(self, attribute: str) -> list[tuple[Value, ...]]:
         """Values of a keyword path or ``@fact``, one tuple per element that the path reaches."""
-        with _QUIET:
+        with QUIET:
             if not attribute.startswith("@"):
                 return self._attribute(attribute)
             value = self._fact(attribute)
@@ -152,7 +152,7 @@ class InstanceView:
             return self.header.pixel_bytes > 0
         if self.values(attribute):
             return True
-        with _QUIET:
+        with QUIET:
             return not attribute.startswith("@") and sequence_length(self.header.dataset, attribute) > 0
 
     def _attribute(self, attribute: str) -> list[tuple[Value, ...]]:
@@ -183,7 +183,7 @@ def read_header(path: Path, *, content_digest: str = "") -> InstanceHeader:
     Raises:
         UnreadableInstance: It is not a DICOM file, is damaged, or is a DICOMDIR.
     """
-    with _QUIET:
+    with QUIET:
         try:
             with path.open("rb") as file:
                 dataset, offset, pixel_bytes = _read(file)
@@ -215,7 +215,7 @@ def header_of(dataset: Dataset, path: Path) -> InstanceHeader:
         dataset: With its pixel data; is not changed.
         path: Where the file is.
     """
-    with _QUIET:
+    with QUIET:
         bare = Dataset()
         for tag in dataset.keys():
             if tag not in PIXEL_TAGS:
@@ -348,4 +348,5 @@ class _Quiet:
 
 _PYDICOM_LOG = logging.getLogger("pydicom")
 
-_QUIET = _Quiet()
+QUIET = _Quiet()
+"""For whoever reads values that may be malformed."""
