@@ -104,6 +104,22 @@ def test_a_state_over_a_jpeg_2000_image_is_itself_uncompressed_and_valid(radiogr
     assert dicom_errors(state) == []
 
 
+@pytest.mark.parametrize("name", ["RG2_J2KI", "RG3_J2KI"])
+def test_states_over_real_radiographs_are_valid_and_show_them_as_before(
+    name, shared_data, producer, dicom_errors, tmp_path
+):
+    """Bone bright with known pixels, and bone dark (MONOCHROME1) without."""
+    image = dcmread(shared_data / "real_cr_nm" / name)
+    box = Box(corners_yx=((300, 400), (900, 1000)), label="Hip")
+    state = _state(image, producer, boxes=(box,))
+    assert dicom_errors(state) == []
+    image.decompress()
+    before, after = _as_shown(image, None, tmp_path), _as_shown(image, state, tmp_path)
+    assert before.shape == (image.Rows, image.Columns)
+    assert np.ptp(before) > 200
+    assert np.abs(after.astype(int) - before).max() <= 1
+
+
 # ------------------------------------------------------------------ marks
 
 
