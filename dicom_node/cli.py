@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_node import __version__, logs
-from dicom_node.config import NodeConfig, load
+from dicom_node.config import NodeConfig, load, openings
 from dicom_node.errors import Failed, IllegalTransition, Misconfigured, Refused
 from dicom_node.progress import show_progress
 from dicom_node.receive.video.commands import unwrap_video, wrap_video
@@ -105,6 +105,8 @@ def check_config(config_path: Path) -> None:
     click.echo(f"{config_path}: good")
     click.echo(f"  listens as {config.node.ae_title} on {config.node.host}:{config.node.port} to {peers}")
     click.echo(f"  keeps its data in {config.node.data_dir}")
+    for opening in openings(config):
+        click.echo(f"  warning: {opening}")
     for route in config.route:
         app = apps[route.app].manifest.app
         click.echo(f"  {app.name} {app.version} -> {', '.join(route.destinations)}")

@@ -8,6 +8,7 @@ description; ``deploy/configuration.md`` is checked against them by a test.
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,7 +70,11 @@ class NodeSection(Section):
 class WebSection(Section):
     """``[web]``: HTTP interface and dashboard."""
 
-    host: str = Field("127.0.0.1", description="Address of the HTTP interface.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address of the HTTP interface, which has no access control: of others than this "
+        "machine only a reverse proxy with authentication may reach it.",
+    )
     port: Port = Field(8080, description="Port of the HTTP interface; 0 takes a free one and logs it.")
 
 
@@ -147,6 +152,30 @@ class NodeConfig(Section):
         if self.node.database == "sqlite":
             return f"sqlite:///{self.node.data_dir / 'queues.sqlite'}"
         return self.node.database
+
+
+def openings(config: NodeConfig) -> tuple[str, ...]:
+    """What the configuration opens to others without asking who they are: a sentence for each.
+
+    >>> openings(NodeConfig())
+    ()
+    >>> openings(NodeConfig(web=WebSection(host="0.0.0.0")))[0].partition(":")[0]
+    "web.host = '0.0.0.0' is not the loopback"
+    """
+    if _is_loopback(config.web.host):
+        return ()
+    return (
+        f"web.host = {config.web.host!r} is not the loopback: the HTTP interface has no access control, so "
+        f"whoever reaches port {config.web.port} sees every study and may add videos; let only a reverse "
+        "proxy with authentication reach it",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.strip().lower() == "localhost"
 
 
 def load(path: Path) -> NodeConfig:

@@ -32,7 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_node import __version__
 from dicom_node.analysis import Analysis
 from dicom_node.catalog import App, find_apps
-from dicom_node.config import NodeConfig
+from dicom_node.config import NodeConfig, openings
 from dicom_node.errors import Misconfigured, StorageUnavailable
 from dicom_node.group import StudySettler
 from dicom_node.infer.pool import AppPool
@@ -179,6 +179,8 @@ class Node:
         stack.callback(inbox.stop)
 
     def _start_web(self, stack: ExitStack, ledger: Ledger, pool: AppPool, apps: Mapping[str, App]) -> None:
+        for opening in openings(self.config):
+            log.warning("%s", opening, extra={"action": "web_is_open"})
         view = NodeView(
             ledger=ledger,
             data_dir=self.config.node.data_dir,

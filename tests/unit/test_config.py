@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from dicom_node.config import load
+from dicom_node.cli import main
+from dicom_node.config import load, openings
 from dicom_node.errors import Misconfigured
 
 GOOD = """
@@ -98,3 +100,26 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
 
 def test_the_example_configuration_is_right() -> None:
     load(Path(__file__).parents[2] / "deploy" / "node.toml")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),  # noqa: S104  what is warned of
+        ("::", True),
+        ("", True),
+        ("10.0.0.3", True),
+        ("node.hospital.example", True),
+    ],
+)
+def test_the_http_interface_beyond_the_loopback_is_told_by_check_config(
+    tmp_path: Path, host: str, is_open: bool
+) -> None:
+    path = write(tmp_path, f'[web]\nhost = "{host}"')
+    said = CliRunner().invoke(main, ["check-config", "--config", str(path)])
+    assert said.exit_code == 0, said.output
+    assert ("warning: web.host" in said.output, "no access control" in said.output) == (is_open, is_open)
+    assert len(openings(load(path))) == int(is_open)
