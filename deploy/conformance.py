@@ -92,7 +92,7 @@ source's study. UIDs are of the form 2.25 (PS3.5 B.2) and derive from input, app
 role: the same analysis always has the same UIDs. Contributing Equipment Sequence (0018,A001) names app,
 version and model digest; coding scheme `99DAIN` is declared in Coding Scheme Identification Sequence
 (0008,0110) where it is used. What a model trained on synthetic data made says so in Series Description,
-report, picture and PDF.
+report, picture, presentation state and PDF.
 
 {objects}
 
@@ -103,13 +103,21 @@ they lie on the slices of their source, where pixels may be coarser. Where a str
 schemes, the others are in Equivalent Code Sequence (0008,0121); a segment that merges structures names them
 in Primary Anatomic Structure Sequence (0008,2228).
 
+Presentation states (Grayscale Softcopy) hold closed lines, points and text for the images of one series; marks
+of images that differ in size, pixel spacing, polarity, rescaling or shutter are in several states. Window,
+look-up tables, rescaling, polarity and shutter are those of the image, the displayed area is the whole image.
+Graphics are in pixels, in the layers AI FINDINGS and AI STATEMENT; a graphic that belongs to a measurement
+group has that group's Tracking ID and Tracking UID (0062,0020), (0062,0021).
+
 A site may choose Label Map Segmentation (segmentation_kind = "LABELMAP"). Validators that do not know that
 SOP class report errors on it and on the segment references of the report; binary segmentation is the
 default.
 
-Structured reports follow TID 1500 (Imaging Measurement Report) with TID 1411 and TID 1501 measurement
-groups and TID 4019 algorithm identification. A repeated analysis names the report it replaces in
-Predecessor Documents Sequence (0040,A360).
+Structured reports follow TID 1500 (Imaging Measurement Report) with TID 1411, TID 1410 and TID 1501 measurement
+groups and TID 4019 algorithm identification. A classifier's group has a NUM (122157, DCM, "Probability") for
+each class, which is its concept modifier (121071, DCM, "Finding"), and the decision as a coded "AI
+classification". A repeated analysis names the report it replaces in Predecessor Documents Sequence
+(0040,A360).
 
 ## Security
 

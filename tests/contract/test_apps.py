@@ -11,6 +11,14 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 from dicom_node.catalog import App, find_apps
 from dicom_node.infer.process import app_environment
@@ -21,6 +29,14 @@ DICOM_NODE = Path(sys.executable).parent / "dicom-node"
 MAX_MODEL_BYTES = 12_000_000
 A_DATE = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
 TODAY = re.compile(r"\b(today|now|strftime|gmtime|localtime|time\.time)\(")
+ROLES = {
+    "segmentation": {SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7"},
+    "parametric_map": {ParametricMapStorage},
+    "presentation_state": {GrayscaleSoftcopyPresentationStateStorage},
+    "report": {Comprehensive3DSRStorage},
+    "key_image": {SecondaryCaptureImageStorage},
+    "report_pdf": {EncapsulatedPDFStorage},
+}
 
 every_app = pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
 
@@ -75,6 +91,14 @@ def test_the_app_imports_no_other_app_and_not_the_service(app: App) -> None:
             is_test = path.name.startswith("test_")
             assert other in {"", app.name}, f"{path} imports apps.{other}"
             assert not service or is_test, f"{path} imports the service"
+
+
+@every_app
+def test_a_role_means_the_same_kind_of_object_in_every_app(app: App) -> None:
+    """A site that treats presentation states or reports in a way of its own asks for them by role."""
+    for promise in app.manifest.outputs:
+        kinds = ROLES.get(promise.role.removesuffix("_late"))
+        assert kinds is None or {promise.sop_class, *promise.sop_class_by_setting} <= kinds, promise.role
 
 
 @every_app
