@@ -113,6 +113,8 @@ _NO_CONTRAST_TEXT = re.compile(
 _NO_AGENT = frozenset({"none", "no", "n", "なし", "無し", "無", "-", "0"})
 """What consoles write into Contrast/Bolus Agent when none was given."""
 
+_JAPANESE = re.compile(r"\x1b\$[@B]([!-~]+)")
+
 _DATE_TIME = re.compile(r"^(\d{8})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?$")
 
 
@@ -262,14 +264,17 @@ def _projection_texts(dataset: Dataset) -> list[str]:
 def _unescaped(text: str) -> str:
     """The text, Japanese also where the file does not declare its character set.
 
-    The escape sequences of ISO 2022 (PS3.5 6.1.2.5) tell what it is.
+    The escape sequence into JIS X 0208 (PS3.5 6.1.2.5) tells what follows; pydicom leaves it
+    in the text, and takes the one that leads back to ASCII away. Letters right behind a
+    Japanese character are lost then, those behind a space are not.
     """
-    if "\x1b$" not in text:
-        return text
-    try:
-        return text.encode("latin-1").decode("iso2022_jp")
-    except UnicodeError:
-        return text
+    return _JAPANESE.sub(_japanese, text)
+
+
+def _japanese(escaped: re.Match[str]) -> str:
+    pairs = escaped[1].encode("ascii")
+    jis = b"\x1b$B" + pairs[: len(pairs) // 2 * 2] + b"\x1b(B"
+    return jis.decode("iso2022_jp", errors="replace")
 
 
 def _view_in(text: str) -> str | None:
