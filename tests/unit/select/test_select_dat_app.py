@@ -106,7 +106,6 @@ def test_of_several_reconstructions_the_one_with_attenuation_correction_is_taken
         ("dat_recon", True),
         ("Brain perfusion data", False),
         ("Update of protocol", False),
-        ("MIBG and DaT", False),
         ("脳血流SPECT", False),
     ],
 )
@@ -134,6 +133,56 @@ def test_the_description_decides_only_where_nothing_names_the_tracer(build, dat,
 def test_other_studies_are_not_for_this_app(build, dat, changes):
     verdict = choose_inputs(dat, build.series_of(brain(build, **changes)))
     assert isinstance(verdict, NotForThisApp), verdict
+
+
+@pytest.mark.parametrize("time", ["103000", AT_FOUR_HOURS], ids=["early", "late"])
+@pytest.mark.parametrize("text", ["MIBG+DaT", "I-123 MIBG / ioflupane", "ミオMIBG・ダットスキャン"])
+def test_a_name_of_two_tracers_is_refused_as_ambiguous_by_both_apps(build, dat, mibg, text, time):
+    study = brain(build, code=None, text=text, AcquisitionTime=time)
+    for app in (dat, mibg):
+        verdict = choose_inputs(app, build.series_of(study))
+        assert isinstance(verdict, Outside), verdict
+        assert verdict.attribute == "RadiopharmaceuticalInformationSequence.Radiopharmaceutical"
+        assert "the tracer is ambiguous" in verdict.reason
+        assert "Radiopharmaceutical" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("series", "study", "whose"),
+    [
+        ("MIBG and DaT", "SPECT", "nobody's"),
+        ("SPECT", "MIBG + DaTSCAN", "nobody's"),
+        ("MIBG early", "MIBG + DaTSCAN", "mibg"),
+        ("DaT", "MIBG + DaTSCAN", "dat"),
+        ("ダットスキャン", "心筋MIBG", "dat"),
+        ("MIBG early", "DaT view", "mibg"),
+    ],
+)
+def test_of_texts_with_two_tracers_the_description_of_the_series_decides(
+    build, dat, mibg, series, study, whose
+):
+    spect = brain(
+        build, RadiopharmaceuticalInformationSequence=None, SeriesDescription=series, StudyDescription=study
+    )
+    verdicts = {"dat": choose_inputs(dat, build.series_of(spect))}
+    verdicts["mibg"] = choose_inputs(mibg, build.series_of(spect))
+    for name, verdict in verdicts.items():
+        if whose == "nobody's":
+            assert isinstance(verdict, Outside), verdict
+            assert verdict.attribute in {"SeriesDescription", "StudyDescription"}
+            assert "the tracer is ambiguous" in verdict.reason
+        else:
+            assert isinstance(verdict, Taken if name == whose else NotForThisApp), verdict
+
+
+def test_a_standard_code_decides_whatever_the_name_says(build, dat, mibg):
+    for code, meaning, whose in ((IOFLUPANE, "Ioflupane I-123", dat), (MIBG, "Iobenguane I-123", mibg)):
+        study = brain(build, code=code, text="MIBG+DaT")
+        item = study.RadiopharmaceuticalInformationSequence[0]
+        item.RadiopharmaceuticalCodeSequence[0].CodeMeaning = meaning
+        for app in (dat, mibg):
+            verdict = choose_inputs(app, build.series_of(study))
+            assert isinstance(verdict, Taken if app is whose else NotForThisApp), verdict
 
 
 def test_the_two_spect_apps_do_not_take_one_anothers_studies(build, dat, mibg):
