@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,9 @@ OUTLINED = (withStroke(linewidth=2.5, foreground=BACKGROUND),)
 PANELS_ACROSS = 4
 PANEL_INCH = 4.4
 """Height of a picture; its width follows from its proportions."""
-TITLE_INCH, VERDICT_INCH, BAR_INCH, SIDE_INCH, FOOT_INCH, GAP_INCH = 0.42, 0.42, 0.95, 0.2, 0.5, 0.12
+TITLE_INCH, LINE_INCH, BAR_INCH, SIDE_INCH, FOOT_INCH, GAP_INCH = 0.42, 0.22, 0.95, 0.2, 0.5, 0.12
+LETTER_INCH = 0.118
+"""Mean width of a bold letter; longer texts are broken into lines."""
 LEAST_WIDTH_INCH = 6.5
 """For title and statement of a single narrow panel."""
 SCALES_MM = (5, 10, 20, 50, 100, 200)
@@ -126,11 +129,11 @@ def draw_heat_maps(
     across = math.ceil(len(panels) / math.ceil(len(panels) / PANELS_ACROSS))
     blocks = [panels[start : start + across] for start in range(0, len(panels), across)]
     has_heat = any(panel.heat_yx is not None for panel in panels)
-    grid = _Layout(blocks, has_heat=has_heat)
+    grid = _Layout(blocks, title, has_heat=has_heat)
     figure = new_figure(grid.width_inch, grid.height_inch)
     figure.text(
-        SIDE_INCH / grid.width_inch, 1 - 0.12 / grid.height_inch, title, color=PALE, fontsize=13,
-        fontweight="bold", va="top",
+        SIDE_INCH / grid.width_inch, 1 - 0.12 / grid.height_inch, "\n".join(grid.title), color=PALE,
+        fontsize=13, fontweight="bold", va="top",
     )  # fmt: skip
     for number, block in enumerate(blocks):
         for column, panel in enumerate(block):
@@ -150,8 +153,7 @@ def draw_heat_maps(
 class _Layout:
     """Places of a figure in inches; a block is a row of panels, each with one or two pictures."""
 
-    def __init__(self, blocks: Sequence[Sequence[HeatMapPanel]], *, has_heat: bool) -> None:
-        self.pictures = 2 if has_heat else 1
+    def __init__(self, blocks: Sequence[Sequence[HeatMapPanel]], title: str, *, has_heat: bool) -> None:
         widest = [
             max(block[column].proportion for block in blocks if column < len(block))
             for column in range(len(blocks[0]))
@@ -161,8 +163,12 @@ class _Layout:
         width = 2 * SIDE_INCH + sum(self.widths) + GAP_INCH * (len(self.widths) - 1) + bar
         self.width_inch = max(width, LEAST_WIDTH_INCH)
         self.left_inch = SIDE_INCH + (self.width_inch - width) / 2
-        self.block_inch = TITLE_INCH + self.pictures * (PANEL_INCH + GAP_INCH) + VERDICT_INCH
-        self.height_inch = TITLE_INCH + len(blocks) * self.block_inch + FOOT_INCH
+        self.title = lines_of(title, self.width_inch - 2 * SIDE_INCH)
+        self.title_inch = TITLE_INCH + LINE_INCH * (len(self.title) - 1)
+        pictures = 2 if has_heat else 1
+        verdict = max(len(verdict_lines(panel)) for block in blocks for panel in block)
+        self.block_inch = TITLE_INCH + pictures * (PANEL_INCH + GAP_INCH) + LINE_INCH * (verdict + 1)
+        self.height_inch = self.title_inch + len(blocks) * self.block_inch + FOOT_INCH
 
     def place(
         self, block: int, column: int, picture: int, proportion: float
@@ -172,7 +178,7 @@ class _Layout:
         left = (
             self.left_inch + sum(self.widths[:column]) + GAP_INCH * column + (self.widths[column] - width) / 2
         )
-        top = TITLE_INCH + block * self.block_inch + TITLE_INCH + picture * (PANEL_INCH + GAP_INCH)
+        top = self.title_inch + block * self.block_inch + TITLE_INCH + picture * (PANEL_INCH + GAP_INCH)
         return (
             left / self.width_inch,
             1 - (top + PANEL_INCH) / self.height_inch,
@@ -231,9 +237,23 @@ def _draw_seen(axes: Axes, panel: HeatMapPanel) -> None:
 
 def _write_verdict(axes: Axes, panel: HeatMapPanel) -> None:
     axes.text(
-        0.5, -0.03, panel.verdict, color=panel.tone.value, fontsize=12.5, fontweight="bold", va="top",
-        ha="center", transform=axes.transAxes,
+        0.5, -0.03, "\n".join(verdict_lines(panel)), color=panel.tone.value, fontsize=12.5,
+        fontweight="bold", va="top", ha="center", transform=axes.transAxes,
     )  # fmt: skip
+
+
+def verdict_lines(panel: HeatMapPanel) -> list[str]:
+    """The verdict in lines that are no wider than the panel."""
+    return lines_of(panel.verdict, PANEL_INCH * panel.proportion)
+
+
+def lines_of(text: str, width_inch: float) -> list[str]:
+    """A text in lines of about this width; one empty line when there is none.
+
+    >>> lines_of("osteoporotic 80 %; T1 alone: malignant 12 %", 4.4)
+    ['osteoporotic 80 %; T1 alone:', 'malignant 12 %']
+    """
+    return textwrap.wrap(text, max(int(width_inch / LETTER_INCH), 1)) or [""]
 
 
 def opacity(heat_yx: NDArray[np.floating]) -> NDArray[np.float64]:

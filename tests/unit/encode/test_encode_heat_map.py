@@ -89,6 +89,16 @@ def test_the_verdict_is_written_where_there_is_no_heat_map_too(panel):
     assert _count(_draw(replace(panel, heat_yx=None), statement=""), Tone.POSITIVE.value) > 200
 
 
+def test_a_long_verdict_is_broken_into_lines_that_stay_under_their_panel(panel):
+    long = "osteoporotic fracture 80 %; T1 alone: malignant fracture 12 %"
+    picture = _draw(replace(panel, verdict=long), statement="")
+    assert picture.shape[0] > _draw(panel, statement="").shape[0]
+    columns = np.nonzero((picture == (0xFF, 0x8A, 0x80)).all(axis=2))[1]
+    shown = np.nonzero(_grey_and_coloured(picture)[0])[1]
+    assert columns.min() >= shown.min()
+    assert columns.max() <= shown.max()
+
+
 def test_every_reader_sees_the_statement(panel):
     unsure = replace(panel, tone=Tone.UNSURE)
     assert _count(_draw(unsure, statement=""), STATEMENT_COLOUR) == 0
