@@ -16,6 +16,7 @@ from apps.dat_spect.phantom import generate as generate_dat
 from apps.gait_ataxia.phantom import generate as generate_gait
 from apps.mibg_spect.phantom import generate as generate_mibg
 from apps.msk_ct.phantom import generate as generate_msk
+from apps.spine_metastasis.phantom import generate as generate_spine
 
 HERE = Path(__file__).resolve().parent
 MIBG_SEED = 702
@@ -30,6 +31,10 @@ DAT_SEED = 1000
 """A patient of hospital A: Parkinson's disease, worse on the right; uptake hardly low, dot-like."""
 
 
+SPINE_SEED = 910_003
+"""A patient of hospital A, T8 to S1 on T1 and STIR: T10 and L3 broken by metastases, one in L4 unbroken."""
+
+
 def main() -> None:
     """Writes the DICOM objects of each sample study into its folder beside this script."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -38,6 +43,9 @@ def main() -> None:
         generate_msk(MSK_SEED, Path(scratch) / "msk_ct")
         compress(Path(scratch) / "msk_ct" / "dicom")
         generate_dat(DAT_SEED, Path(scratch) / "dat_spect")
+        generate_spine(SPINE_SEED, Path(scratch) / "spine_metastasis")
+        for series in (Path(scratch) / "spine_metastasis" / "dicom").iterdir():
+            compress(series)
         for study in sorted(Path(scratch).iterdir()):
             folder = HERE / study.name
             shutil.rmtree(folder, ignore_errors=True)

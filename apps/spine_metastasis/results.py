@@ -26,7 +26,7 @@ from apps.spine_metastasis.labels import UNLABELLED, Weighting
 from apps.spine_metastasis.pictures import key_images
 from apps.spine_metastasis.regions import box_in, labels_of
 from operators.encode import codes
-from operators.encode.classification import Answer, Verdict, classification_group
+from operators.encode.classification import Answer, classification_group
 from operators.encode.identity import Producer
 from operators.encode.marks import Box
 from operators.encode.messages import KeyImages, LabelVolume, Markings, PageContent, ReportContent
@@ -35,6 +35,7 @@ from operators.encode.pictures import png_of
 from operators.encode.report import Group, Number, Quality, Region, SegmentReference
 from operators.encode.result import Outcome
 from operators.encode.segmentation import Segment
+from operators.measure.decision import Decision
 
 ANSWERS = (
     Answer(key="osteoporotic", text="osteoporotic fracture", code=codes.OSTEOPOROTIC_FRACTURE),
@@ -169,7 +170,7 @@ def _vertebra_groups(findings: Findings, one: JudgedVertebra) -> list[Group]:
         finding=FRACTURE,
         answers=ANSWERS,
         probabilities=_probabilities(one.causes),
-        verdict=Verdict(answer=one.decision.class_index, reason=_sentence(one.decision.reason)),
+        decision=one.decision,
         site=site_of(one),
         numbers=(Number(name=codes.PROBABILITY, value=one.p_fractured, unit=codes.RATIO, finding=FRACTURE),),
         comments=(REGION_NOTE, *(() if one.vertebra.level else (_sentence(UNLABELLED),))),
@@ -206,13 +207,13 @@ def _patient_group(findings: Findings) -> Group:
             qualities=(Quality(name=codes.AI_CLASSIFICATION, value=codes.NO_FRACTURE),),
             comments=(_sentence(NOT_FOUND), NOT_ASSESSED),
         )
-    undecided = "" if findings.answer is not None else "At least one fracture is indeterminate."
+    undecided = "" if findings.answer is not None else "at least one fracture is indeterminate"
     return classification_group(
         target=SPINE,
         finding=FRACTURE,
         answers=ANSWERS,
         probabilities=_probabilities(worst.causes),
-        verdict=Verdict(answer=findings.answer, reason=undecided),
+        decision=Decision(class_index=findings.answer, reason=undecided),
         site=codes.VERTEBRA,
         images=sources_of(findings),
         comments=(PATIENT_NOTE, NOT_ASSESSED),

@@ -27,8 +27,13 @@ from operators.bundle import choose_device, update_inference
 from operators.evaluate.classification import area_under_curve
 from operators.measure.decision import fuse
 from operators.read.case_folders import find_cases, refuse_hospital_b, training_kind
-from operators.train.augment_images import ImageAugmentation
-from operators.train.classifier import ClassifierPlan, LabelledImages, TrainedClassifier, train_classifier
+from operators.train.classifier import (
+    RESNET,
+    ClassifierPlan,
+    LabelledImages,
+    TrainedClassifier,
+    train_classifier,
+)
 from operators.train.landmarks import LandmarkCase, LandmarkPlan, train_landmarks
 from operators.train.loop import bars
 
@@ -36,6 +41,8 @@ CLASSES = ("not_fractured", "osteoporotic", "malignant")
 """In the order of `FractureClass`."""
 STEPS = 350
 """Of each of the ten networks that classify."""
+NETWORK = RESNET | {"block_inplanes": [24, 32, 64, 80]}
+"""Of 0.4 million weights: ten of them ship."""
 DETECTOR_STEPS = 500
 DETECTOR_SIZE = (192, 160)
 """Pixels of `PIXEL_MM` that the detector sees at once in training."""
@@ -85,8 +92,8 @@ def train(
                 ClassifierPlan(
                     classes=CLASSES,
                     size_yx=(PIXELS, PIXELS),
+                    network=NETWORK,
                     steps=steps or STEPS,
-                    augmentation=ImageAugmentation(),
                 ),
                 bundle=bundle,
                 name=weighting.value,
