@@ -14,6 +14,10 @@ tissue: within the body, what an opening removes (thin bright) outweighs what a 
 Limits: without background in the picture (a field inside of the body), or with a broad
 unexposed border that is not parallel to the image's edges, nothing is said. Metal and bowel gas
 weigh in the second sign. It is a guard against a wrong attribute, not a means to find polarity.
+
+Measured: of the 2 real pictures (whole, and cut to the field and closer) none is suspected, and 4
+of their 6 negatives are. Of 88 phantom hip radiographs none, and 52 of their negatives. Of 278
+projections of CT, most with saturated or uncollimated bodies such as no radiograph shows, 2.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ EVENNESS = 0.05
 LEAST_BACKGROUND = 0.08
 """Share of the picture that an even bright area needs in a negative."""
 
-LARGEST_OPPOSITE = 0.25
+LARGEST_OPPOSITE = 0.4
 """How much even dark area a negative may have, as a share of the bright one."""
 
 LARGEST_BRIGHT_SHARE = 0.475
