@@ -60,19 +60,19 @@ class Department:
     dx: float = 0.6
     equalise: tuple[float, float] = (0.35, 0.75)
     detail: tuple[float, float] = (0.4, 1.4)
-    contrast: tuple[float, float] = (2.0, 6.0)
+    contrast: tuple[float, float] = (1.5, 4.5)
     blur_mm: tuple[float, float] = (0.12, 0.22)
 
 
 DEPARTMENT_A = Department()
 DEPARTMENT_B = Department(
-    counts=(250.0, 1500.0),
+    counts=(350.0, 1800.0),
     monochrome1=0.75,
     bits=((10, 0.1), (12, 0.4), (14, 0.5)),
     dx=0.35,
     equalise=(0.55, 0.85),
-    detail=(0.6, 1.6),
-    contrast=(3.0, 7.5),
+    detail=(0.5, 1.5),
+    contrast=(2.5, 6.0),
     blur_mm=(0.16, 0.3),
 )
 
@@ -166,7 +166,7 @@ def _beam(technique: str, side: str, person: Person, rng: np.random.Generator) -
 
 
 FIELDS_MM = {
-    "ap pelvis": ((390, 430), (310, 370)),
+    "ap pelvis": ((405, 435), (310, 370)),
     "ap hip": ((190, 260), (240, 310)),
     "cross-table": ((200, 290), (170, 250)),
     "lauenstein": ((200, 280), (200, 280)),
@@ -205,15 +205,15 @@ def take(
     }
     p = _bones(person, femur, pelvis, beam, raster, places, technique)
     p += _flesh(person, beam, raster, places)
-    opening = collimator(raster, technique, side, rng)
+    opening = collimator(raster, technique, rng)
     scene = clutter(raster, beam, technique, side, person, opening, rng)
     p = np.maximum(p + scene.attenuation, 0)
     detector = _detector(p, opening, pixel, department, technique, rng)
     counts = exposed(p, opening, detector, rng)
     # Air is black whatever the rest: the grey scale is that of what the body covers.
     covered = (opening > 0.5) & (counts < 0.3 * detector.counts)
-    grey = processed(counts, covered, pixel, _look(department, rng))
-    if rng.random() < 0.6:
+    grey = processed(counts, covered, pixel, _look(department, technique, rng))
+    if rng.random() < 0.75:
         grey = np.where(opening > 0.5, grey, 0).astype(np.float32)
     marks = {
         s: marks_of(person, femur, s, places[s], beam, raster) for s in shown if _is_seen(s, beam, raster)
@@ -307,10 +307,10 @@ def _flesh(person: Person, beam: Beam, raster: Raster, places: dict[str, Placeme
     return np.maximum(resampled(p, coarse, raster), 0)
 
 
-def collimator(raster: Raster, technique: str, side: str, rng: np.random.Generator) -> Field:
+def collimator(raster: Raster, technique: str, rng: np.random.Generator) -> Field:
     """Share of the beam that passes, ``(y, x)`` float32: a rectangle with soft edges, sometimes turned."""
-    del technique, side
-    margin = rng.uniform(-0.03, 0.09, 4) if rng.random() < 0.6 else np.full(4, -0.1)
+    most = 0.045 if technique == "ap pelvis" else 0.085
+    margin = rng.uniform(-0.03, most, 4) if rng.random() < 0.6 else np.full(4, -0.1)
     angle = np.deg2rad(rng.normal(0, 1.2))
     v = np.linspace(-0.5, 0.5, raster.rows, dtype=np.float32)[:, None] * raster.rows
     u = np.linspace(-0.5, 0.5, raster.columns, dtype=np.float32)[None, :] * raster.columns
@@ -343,7 +343,7 @@ def _detector(
     rows, columns = p.shape
     middle = (slice(rows // 4, 3 * rows // 4), slice(columns // 4, 3 * columns // 4))
     behind = np.exp(-p[middle])[opening[middle] > 0.5]
-    level = float(np.percentile(behind, 40))
+    level = float(np.percentile(behind, 25 if technique == "cross-table" else 40))
     return Detector(
         pixel_mm=pixel_mm,
         counts=wanted * (pixel_mm / 0.35) ** 2 / max(level, 1e-5),
@@ -354,14 +354,17 @@ def _detector(
     )
 
 
-def _look(department: Department, rng: np.random.Generator) -> Processing:
+def _look(department: Department, technique: str, rng: np.random.Generator) -> Processing:
+    equalise = float(rng.uniform(*department.equalise))
+    if technique == "cross-table":  # from a thigh's front to the whole pelvis: the widest range of all
+        equalise = 0.45 + 0.5 * equalise
     return Processing(
-        equalise=float(rng.uniform(*department.equalise)),
+        equalise=equalise,
         equalise_mm=float(rng.uniform(16, 40)),
         detail=float(rng.uniform(*department.detail)),
         detail_mm=float(rng.uniform(0.8, 3.0)),
         low=float(rng.uniform(0.3, 4)),
         high=float(rng.uniform(99.3, 99.95)),
         contrast=float(rng.uniform(*department.contrast)),
-        centre=float(rng.uniform(0.4, 0.62)),
+        centre=float(rng.uniform(0.35, 0.52)),
     )

@@ -107,7 +107,7 @@ def texture_tile(seed: int) -> Field:
     """Periodic unit noise drawn out along the first axis, ``(64, 64, 64)`` float32, a sample per 0.5 mm."""
     rng = np.random.default_rng([seed, 5])
     noise = rng.standard_normal((64, 64, 64), dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, (5.0, 0.8, 1.6), mode="wrap")
+    noise = ndimage.gaussian_filter(noise, (3.6, 0.9, 1.4), mode="wrap")
     return np.asarray(noise / noise.std(), dtype=np.float32)
 
 
@@ -180,8 +180,8 @@ class Femur:
         base = base - np.float32(0.25) * np.clip((along - 55) / 15, 0, 1)
         lines = _streaks(self.quality.seed, far, angle * np.float32(55), p)
         arcs = _streaks(self.quality.seed, np.arctan2(tm, ts) * np.float32(57), radius, p + np.float32(13))
-        ripple = lines * (np.float32(0.35) + np.float32(0.45) * fan) + arcs * (
-            np.float32(0.3) + np.float32(0.4) * arch
+        ripple = lines * (np.float32(0.32) + np.float32(0.25) * fan) + arcs * (
+            np.float32(0.22) + np.float32(0.25) * arch
         )
         return np.asarray(
             np.maximum(base * (1 + np.float32(self.quality.texture) * ripple), 0.02), dtype=np.float32

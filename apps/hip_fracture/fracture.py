@@ -111,16 +111,20 @@ class Fragment:
     Args:
         cuts: Cut, sign (+1: above it, -1: below it) and distance kept from it, mm.
         motion: Of the piece.
+        without: Pieces that broke off it.
     """
 
     cuts: tuple[tuple[Cut, float, float], ...]
     motion: Motion = STILL
+    without: tuple[Fragment, ...] = ()
 
     def beyond(self, points: Points) -> Field:
         """How far unmoved points are outside the piece's cuts, mm; negative inside."""
         out = np.full(points[0].shape, -1e3, dtype=np.float32)
         for cut, sign, margin in self.cuts:
             np.maximum(out, np.float32(margin) - np.float32(sign) * cut.height(points), out=out)
+        for piece in self.without:
+            np.maximum(out, np.float32(CRACK_MM) - piece.beyond(points), out=out)
         return out
 
 
@@ -159,6 +163,9 @@ class Fracture:
             return self.garden >= 3
         return self.displacement_mm >= 2 or abs(self.angulation_deg) >= 6
 
+
+CRACK_MM = 0.7
+"""Between a piece and what it broke off, before it moves."""
 
 WHOLE = (Fragment(()),)
 """An unbroken femur."""
@@ -292,36 +299,32 @@ def _trochanteric(rng: np.random.Generator, shape: BoneShape, *, displaced: bool
         shift = displacement * (np.cos(turn) * first + np.sin(turn) * second)
     shift = shift + _follow(head, point)
     shaft = Motion(_external(external), point, shift)
-    kept: list[tuple[Cut, float, float]] = [(cut, -1.0, gap / 2)]
     small: list[Fragment] = []
     if lt_fragment:
-        way = np.array([0.80, 0.55, -0.1 + 0.2 * rng.random()])
+        way = np.array([0.80, 0.55, float(rng.uniform(-0.1, 0.1))])
         way /= np.linalg.norm(way)
         piece = Cut(base + np.array([7.0, 1.0, -31.0]), way, _rough(rng, 1.6))
+        end = Cut(
+            base + np.array([8.0, 2.0, -float(rng.uniform(42, 56))]),
+            _plane(float(rng.uniform(-35, 5)), float(rng.normal(0, 10))),
+            _rough(rng, 1.2),
+        )
         far = float(rng.uniform(3, 14) if displaced else rng.uniform(0.5, 2))
+        turned = _valgus(float(rng.uniform(-35, 15))) @ _external(float(rng.normal(0, 15)))
         away = Motion(
-            _valgus(float(rng.uniform(-35, 15))) @ _external(float(rng.normal(0, 15)))
-            if displaced
-            else np.eye(3),
+            turned if displaced else np.eye(3),
             base + np.array([13.0, 6.0, -31.0]),
             shift + far * (way + np.array([0.0, 0.0, 0.7])) / 1.2,
         )
-        small.append(Fragment(((cut, -1.0, gap / 2), (piece, 1.0, 0.4)), away))
-        kept.append((piece, -1.0, 0.4))
+        small.append(Fragment(((cut, -1.0, gap / 2), (piece, 1.0, 0.0), (end, 1.0, 0.0)), away))
     if gt_fragment:
         way = np.array([-0.45, 0.45, 0.75])
         way /= np.linalg.norm(way)
         piece = Cut(base + np.array([-12.0, 7.0, 12.0]), way, _rough(rng, 1.5))
         far = float(rng.uniform(2, 8) if displaced else rng.uniform(0.4, 1.5))
-        small.append(
-            Fragment(
-                ((cut, -1.0, gap / 2), (piece, 1.0, 0.4)),
-                Motion(
-                    _external(external * 0.5), base + np.array([-12.0, 7.0, 12.0]), shift * 0.5 + far * way
-                ),
-            )
-        )
-        kept.append((piece, -1.0, 0.4))
+        away = Motion(_external(external * 0.5), piece.point_mm, shift * 0.5 + far * way)
+        small.append(Fragment(((cut, -1.0, gap / 2), (piece, 1.0, 0.0)), away))
+    rest = Fragment(((cut, -1.0, gap / 2),), shaft, tuple(small))
     return Fracture(
         hip_class=HipClass.TROCHANTERIC,
         garden=None,
@@ -332,5 +335,5 @@ def _trochanteric(rng: np.random.Generator, shape: BoneShape, *, displaced: bool
         external_deg=external,
         gap_mm=gap,
         lt_fragment=lt_fragment,
-        fragments=(Fragment(((cut, 1.0, gap / 2),), head), Fragment(tuple(kept), shaft), *small),
+        fragments=(Fragment(((cut, 1.0, gap / 2),), head), rest, *small),
     )
