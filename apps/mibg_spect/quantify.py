@@ -187,7 +187,7 @@ def _add_spect(
             f"mean {organ} counts",
             counts[organ],
             COUNTS,
-            f"{organ.upper()}_COUNTS",
+            "TOMO_COUNTS",
             **when,
             organ=organ,
             why_missing=f"no {organ} is in the field of view",
@@ -353,7 +353,7 @@ def _add_planar(
             "mean heart counts (planar)",
             heart,
             COUNTS,
-            "HEART_COUNTS",
+            "PLANAR_COUNTS",
             **when,
             organ="heart",
         )
@@ -362,7 +362,7 @@ def _add_planar(
             "mean mediastinum counts (planar)",
             mediastinum,
             COUNTS,
-            "MEDIASTINUM_COUNTS",
+            "PLANAR_COUNTS",
             **when,
             organ="mediastinum",
         )

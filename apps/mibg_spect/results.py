@@ -57,8 +57,25 @@ ORGANS = {**{name: value for name, value in LABELS.items()}, "mediastinum": MEDI
 PROCEDURE = codes.private("MIBG_SCAN", "I-123 MIBG scintigraphy")
 UPTAKE = codes.private("MIBG_UPTAKE", "Cardiac MIBG uptake")
 PLANAR_UPTAKE = codes.private("MIBG_UPTAKE_2D", "Cardiac MIBG uptake, planar")
-PLANAR_COUNTS = codes.private("PLANAR_COUNTS", "Mean counts of a planar region")
 WASHOUT = codes.private("MIBG_WASHOUT", "Cardiac MIBG washout")
+STANDARD_NAMES = {"VOLUME": codes.VOLUME, "TOMO_COUNTS": codes.NM_TOMOGRAPHIC_ACTIVITY}
+MEANINGS = {
+    "MINUTES_PI": "time after injection",
+    "HEART_COUNT_NORM": "heart counts for decay, dose and weight",
+    "H_MEDIASTINUM": "heart-to-mediastinum ratio (SPECT)",
+    "H_LUNG": "heart-to-lung ratio (SPECT)",
+    "H_LIVER": "heart-to-liver ratio (SPECT)",
+    "WASHOUT_SPECT": "washout rate (SPECT)",
+    "WASHOUT_SPECT_BG": "washout rate (SPECT), mediastinum subtracted",
+    "PLANAR_COUNTS": "Mean counts of a planar region",
+    "HMR_RAW": "heart-to-mediastinum ratio (planar), as measured",
+    "HMR_STD": "heart-to-mediastinum ratio (planar), standardised",
+    "CC_COLL": "conversion coefficient of the collimator",
+    "WR_BG": "washout rate (planar), background subtracted",
+    "WR_NOBG": "washout rate (planar), no background",
+    "WR_HMR": "fall of the planar ratio",
+}
+"""Of private codes of measurements: one meaning each. Which organ and time is the group's to say."""
 MISSING_PHASE = {
     Phase.EARLY: "There is no early SPECT: early counts and ratios, and washout, are missing.",
     Phase.LATE: "There is no late SPECT: late counts and ratios, and washout, are missing.",
@@ -255,12 +272,8 @@ def _numbers(quantities: Sequence[Quantity]) -> tuple[Number, ...]:
 
 
 def _name(quantity: Quantity) -> Code:
-    """The standard's concept for volumes and counts, the private code of the science else."""
-    if quantity.unit == "mL":
-        return codes.VOLUME
-    if quantity.unit == "{counts}":
-        return PLANAR_COUNTS if _is_planar(quantity) else codes.NM_TOMOGRAPHIC_ACTIVITY
-    return codes.private(quantity.code, quantity.meaning[:64])
+    """The standard's concept where there is one, else the private code with its one meaning."""
+    return STANDARD_NAMES.get(quantity.code) or codes.private(quantity.code, MEANINGS[quantity.code])
 
 
 # --------------------------------------------------------------------- page

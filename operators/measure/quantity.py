@@ -15,7 +15,8 @@ class Quantity:
         meaning: What a person reads, such as "standardised heart-to-mediastinum ratio".
         value: Or None when it could not be computed; `why_missing` then says why.
         unit: UCUM, such as ``{counts}``, ``{ratio}``, ``%``, ``MBq``.
-        code: Private code value (99DAIN), see the app's code table.
+        code: What is measured, whatever the organ, side and phase: the key of the app's code tables,
+            for private codes (99DAIN) their value.
         phase: ``early``, ``late`` or "" when it belongs to both.
         organ: Label name it belongs to, or "".
         why_missing: A sentence, only when `value` is None.

@@ -13,7 +13,9 @@ from apps.mibg_spect.cases import TruthCase, read_case, read_labels
 from apps.mibg_spect.labels import Phase
 from apps.mibg_spect.phantom import CONVERSION_COEFFICIENTS, generate
 from apps.mibg_spect.quantify import Measurements, quantify
+from apps.mibg_spect.results import MEANINGS, STANDARD_NAMES
 from apps.mibg_spect.segment import Segmentation
+from operators.encode import codes
 from operators.measure.decay import decay_factor, normalised_counts, washout_percent
 from operators.measure.planar import place_regions, standardised_ratio
 from operators.measure.region import mediastinal_box, voxel_places_mm_lps
@@ -170,3 +172,14 @@ def test_labels_on_another_grid_are_refused(folder: Path, case: TruthCase) -> No
     geometry = replace(case.volumes[Phase.EARLY].geometry, origin_mm_lps=(0.0, 0.0, 0.0))
     with pytest.raises(ValueError, match="grid"):
         read_labels(folder / "truth.nii.gz", geometry, {})
+
+
+def test_every_measurement_has_a_code_with_one_meaning(measured: Measurements) -> None:
+    assert len({meaning.lower() for meaning in MEANINGS.values()}) == len(MEANINGS)
+    assert not set(MEANINGS) & set(STANDARD_NAMES)
+    assert {quantity.code for quantity in measured.quantities} == set(MEANINGS) | set(STANDARD_NAMES)
+    for quantity in measured.quantities:
+        said = MEANINGS.get(quantity.code)
+        if said is not None and quantity.code != "PLANAR_COUNTS":
+            assert quantity.meaning.startswith(said), quantity.name
+    assert all(codes.private(value, meaning) for value, meaning in MEANINGS.items())
