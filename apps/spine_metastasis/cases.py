@@ -125,7 +125,7 @@ def _sequences(folder: Path) -> dict[Weighting, list[Path]]:
             continue
         if weighting in out:
             raise Refused(
-                f"{folder.name} holds more than one {weighting.title}; one is needed",
+                f"{folder.name} holds more than one {weighting.spoken}; one is needed",
                 attribute="SeriesInstanceUID",
             )
         out[weighting] = [header.path for header in one.instances]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from apps.spine_metastasis.crops import CHANNELS, PIXELS, crop, is_inside, white_of
+from apps.spine_metastasis.crops import PIXELS, crop, is_inside, white_of
 from apps.spine_metastasis.labels import FractureClass, Weighting
 from apps.spine_metastasis.levels import Vertebra
 from apps.spine_metastasis.stack import SagittalStack
@@ -141,12 +141,13 @@ class Judge:
             maps: Whether heat maps are computed for fractured ones.
         """
         crops: dict[Weighting, dict[int, NDArray[np.uint8]]] = {}
-        found: dict[Weighting, dict[int, NDArray[np.float64]]] = {}
+        found: dict[Weighting, dict[int, NDArray[np.float64]]] = {weighting: {} for weighting in stacks}
         for weighting, stack in stacks.items():
             crops[weighting] = crops_of(stack, vertebrae)
-            images = np.stack(list(crops[weighting].values())) if crops[weighting] else _no_images()
-            values = self.classifiers[weighting].probabilities(images) if len(images) else []
-            found[weighting] = dict(zip(crops[weighting], values, strict=True))
+            if crops[weighting]:
+                images = np.stack(list(crops[weighting].values()))
+                values = self.classifiers[weighting].probabilities(images)
+                found[weighting] = dict(zip(crops[weighting], values, strict=True))
         out = []
         for index, vertebra in enumerate(vertebrae):
             parts = {w: found[w][index] for w in stacks if index in found[w]}
@@ -179,7 +180,7 @@ class Judge:
             causes_by_sequence=alone,
             decision=decide(
                 causes,
-                {w.title: part for w, part in alone.items()},
+                {w.spoken: part for w, part in alone.items()},
                 classes=CAUSES,
                 least=least,
                 sure=SURE,
@@ -212,7 +213,7 @@ def causes_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     [0.2, 0.8]
     """
     both = np.asarray(probabilities, dtype=np.float64)[FractureClass.OSTEOPOROTIC :] + TINY
-    return both / both.sum()
+    return np.asarray(both / both.sum(), dtype=np.float64)
 
 
 def fused_causes(parts: Sequence[NDArray[np.float64]], temperature: float) -> NDArray[np.float64]:
@@ -228,7 +229,3 @@ def fused_causes(parts: Sequence[NDArray[np.float64]], temperature: float) -> ND
         return causes
     risen = causes ** (1 / temperature)
     return np.asarray(risen / risen.sum(), dtype=np.float64)
-
-
-def _no_images() -> NDArray[np.uint8]:
-    return np.empty((0, CHANNELS, PIXELS, PIXELS), dtype=np.uint8)

@@ -108,7 +108,8 @@ def reduced_slices(stack: SagittalStack, numbers: Sequence[int]) -> NDArray[np.u
     white = float(np.percentile(stack.signal[middle_slices(stack)], WHITE_PERCENTILE))
     _, row_mm, column_mm = stack.geometry.spacing_mm_zyx
     reduced = resampled(stack.signal[list(numbers)], (row_mm, column_mm), PIXEL_MM)
-    return np.clip(reduced * (WHITE_VALUE / white if white > 0 else 1.0), 0, 255).round().astype(np.uint8)
+    scaled = np.clip(reduced * (WHITE_VALUE / white if white > 0 else 1.0), 0, 255)
+    return np.asarray(scaled.round(), dtype=np.uint8)
 
 
 def _across_slices(peaks: list[tuple[int, Peak]], stack: SagittalStack, *, least_alone: float) -> list[Point]:

@@ -24,7 +24,7 @@ from operators.bundle import choose_device
 from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
-from operators.evaluate.calibration import expected_calibration_error
+from operators.evaluate.calibration import expected_calibration_error, reliability
 from operators.evaluate.classification import area_under_curve
 from operators.infer.landmarks import Detector
 from operators.read.case_folders import find_cases, note_of_hospital_a
@@ -34,6 +34,8 @@ MISSING = float("nan")
 SAME_MM = 14.0
 """A vertebra found as near to a true one is that one."""
 BINS = 10
+CURVE_BINS = 5
+"""Of the calibration curve that is told."""
 CAUSE_OF = {FractureClass.OSTEOPOROTIC: OSTEOPOROTIC, FractureClass.MALIGNANT: MALIGNANT}
 
 
@@ -274,4 +276,16 @@ def describe(columns: Columns) -> list[str]:
         "of them found": int(np.nansum(columns["matched"])),
         "fresh fractures": int(np.nansum(columns["fractures"])),
     }
-    return [", ".join(f"{name} {count}" for name, count in counts.items())]
+    return [", ".join(f"{name} {count}" for name, count in counts.items()), *_calibration_curve(columns)]
+
+
+def _calibration_curve(columns: Columns) -> list[str]:
+    """How often answers of about the same probability are right."""
+    if "probability" not in columns:
+        return []
+    points = [
+        f"{one.confidence:.2f} → {one.accuracy:.2f} (n {one.count})"
+        for one in reliability(*confidences(columns), bins=CURVE_BINS)
+        if one.count
+    ]
+    return [f"calibration of the likelier cause, said → right: {', '.join(points)}"]

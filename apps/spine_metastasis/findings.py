@@ -100,7 +100,7 @@ def findings_of(
             told.append(COUNTED)
     told += [f"{name_of(one)}: {one.decision.reason}" for one in fractured if one.decision.is_indeterminate]
     for one in fractured:
-        lacking = [w.title for w in stacks if w not in one.probabilities]
+        lacking = [w.spoken for w in stacks if w not in one.probabilities]
         told += [f"{name_of(one)} does not lie in the pictures of {' and '.join(lacking)}"] if lacking else []
     return Findings(stacks=stacks, spine=spine, judged=judged, warnings=tuple(dict.fromkeys(told)))
 

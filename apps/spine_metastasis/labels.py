@@ -16,10 +16,10 @@ class Weighting(StrEnum):
     STIR = "stir"
 
     @property
-    def title(self) -> str:
+    def spoken(self) -> str:
         """As a person writes it.
 
-        >>> Weighting.STIR.title
+        >>> Weighting.STIR.spoken
         'STIR'
         """
         return self.value.upper()

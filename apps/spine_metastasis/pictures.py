@@ -76,7 +76,7 @@ def _draw_sequence(axes: Axes, findings: Findings, weighting: Weighting) -> None
     bare(axes)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
-    axes.set_title(f"{weighting.title}, slice {number + 1} from the right", color=PALE, fontsize=10, pad=5)
+    axes.set_title(f"{weighting.spoken}, slice {number + 1} from the right", color=PALE, fontsize=10, pad=5)
     for x, letter, align in ((0.02, "A", "left"), (0.98, "P", "right")):
         axes.text(x, 0.98, letter, color=FAINT, fontsize=9, va="top", ha=align, transform=axes.transAxes)
 
@@ -153,8 +153,8 @@ def _panels(group: Sequence[JudgedVertebra]) -> list[HeatMapPanel]:
             grey_yx=np.clip(one.crops[weighting][MIDDLE_CHANNEL].astype(np.float32) / 255.0, 0, 1),
             heat_yx=one.heat_maps[weighting],
             spacing_mm_yx=(pixel_mm, pixel_mm),
-            title=f"{short_name_of(one)}, {weighting.title}",
-            verdict=f"{verdict_of(one)}; {weighting.title} alone: malignant "
+            title=f"{short_name_of(one)}, {weighting.spoken}",
+            verdict=f"{verdict_of(one)}; {weighting.spoken} alone: malignant "
             f"{one.causes_by_sequence[weighting][MALIGNANT]:.0%}",
             tone=TONES[one.decision.class_index],
             left_mark="A",

@@ -181,7 +181,7 @@ def _vertebra_groups(findings: Findings, one: JudgedVertebra) -> list[Group]:
         fused = dataclasses.replace(fused, images=findings.stacks[next(iter(one.probabilities))].headers)
     groups = [fused]
     for weighting, causes in one.causes_by_sequence.items():
-        target = f"{region_name(one)}, {weighting.title}"
+        target = f"{region_name(one)}, {weighting.spoken}"
         header, box = box_in(findings.stacks[weighting], one.vertebra, label="", target=target)
         groups.append(
             classification_group(
@@ -273,7 +273,7 @@ def summary_of(findings: Findings) -> str:
     """The result in one line, without the patient."""
     parts = [patient_verdict(findings)]
     parts += [f"{name_of(one)}: {verdict_of(one)}" for one in findings.fractured]
-    parts.append(f"{len(findings.judged)} vertebrae on {' and '.join(w.title for w in findings.sequences)}")
+    parts.append(f"{len(findings.judged)} vertebrae on {' and '.join(w.spoken for w in findings.sequences)}")
     return f"AI, research use: {'; '.join(parts)}"
 
 
@@ -288,7 +288,7 @@ def outcome_of(findings: Findings) -> Outcome:
     for weighting in Weighting:
         found = [one.causes_by_sequence[weighting][MALIGNANT] for one in findings.fractured
                  if weighting in one.causes_by_sequence]  # fmt: skip
-        why = NOT_FOUND if weighting in findings.stacks else f"there is no {weighting.title}"
+        why = NOT_FOUND if weighting in findings.stacks else f"there is no {weighting.spoken}"
         entries[f"p_malignant_{weighting}"] = _entry(max(map(float, found), default=None), why=why)
     for one in findings.fractured:
         key = key_of(one)
@@ -320,7 +320,7 @@ def _fracture_table(findings: Findings) -> PageTable:
     )
     return PageTable(
         title="Freshly fractured vertebrae, probability of a malignant cause",
-        header=("vertebra", "answer", "fused", *(w.title for w in sequences)),
+        header=("vertebra", "answer", "fused", *(w.spoken for w in sequences)),
         rows=rows or ((NOT_FOUND, "", "–", *("–" for _ in sequences)),),
         is_wide=True,
     )
@@ -329,7 +329,7 @@ def _fracture_table(findings: Findings) -> PageTable:
 def _spine_table(findings: Findings) -> PageTable:
     named = [one.vertebra.level for one in findings.judged if one.vertebra.level]
     rows = [
-        ("Sequences", " and ".join(w.title for w in findings.sequences)),
+        ("Sequences", " and ".join(w.spoken for w in findings.sequences)),
         ("Vertebrae found", str(len(findings.judged))),
         ("Levels", f"{named[0]} to {named[-1]}" if named else "cannot be known"),
     ]

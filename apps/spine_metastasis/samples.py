@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,9 +184,9 @@ def _seen_in(
     )
 
 
-def _arrays(sample: Sample) -> dict[str, NDArray[np.generic]]:
+def _arrays(sample: Sample) -> dict[str, Any]:
     """A sample as named arrays."""
-    out: dict[str, NDArray[np.generic]] = {"patient_id": np.array(sample.patient_id)}
+    out: dict[str, Any] = {"patient_id": np.array(sample.patient_id)}
     for number, one in enumerate(sample.slices):
         out[f"slice_{number}"] = one.image
         for name, points in zip(NAMES, one.points_mm, strict=True):

@@ -39,11 +39,11 @@ from operators.train.loop import bars
 
 CLASSES = ("not_fractured", "osteoporotic", "malignant")
 """In the order of `FractureClass`."""
-STEPS = 350
+STEPS = 600
 """Of each of the ten networks that classify."""
 NETWORK = RESNET | {"block_inplanes": [24, 32, 64, 80]}
 """Of 0.4 million weights: ten of them ship."""
-DETECTOR_STEPS = 500
+DETECTOR_STEPS = 900
 DETECTOR_SIZE = (192, 160)
 """Pixels of `PIXEL_MM` that the detector sees at once in training."""
 SIGMA_MM = 5.0
@@ -132,7 +132,7 @@ def pictures_of(samples: Sequence[Sample], weighting: Weighting) -> LabelledImag
     """Every prepared vertebra of a sequence, patient after patient."""
     having = [sample for sample in samples if weighting in sample.pictures]
     if not having:
-        raise ValueError(f"no case holds a {weighting.title}")
+        raise ValueError(f"no case holds a {weighting.spoken}")
     return LabelledImages(
         images_ncyx=np.concatenate([sample.pictures[weighting] for sample in having]),
         labels=np.concatenate([sample.fractures[weighting] for sample in having]),
