@@ -14,6 +14,7 @@ from pydicom.uid import JPEGLSLossless
 
 from apps.dat_spect.phantom import generate as generate_dat
 from apps.gait_ataxia.phantom import generate as generate_gait
+from apps.hip_fracture.phantom import generate as generate_hip
 from apps.mibg_spect.phantom import generate as generate_mibg
 from apps.msk_ct.phantom import generate as generate_msk
 from apps.spine_metastasis.phantom import generate as generate_spine
@@ -34,6 +35,9 @@ DAT_SEED = 1000
 SPINE_SEED = 910_003
 """A patient of hospital A, T8 to S1 on T1 and STIR: T10 and L3 broken by metastases, one in L4 unbroken."""
 
+HIP_SEED = 910_012
+"""A patient of hospital A, AP of the pelvis and cross-table lateral: neck of the right femur broken."""
+
 
 def main() -> None:
     """Writes the DICOM objects of each sample study into its folder beside this script."""
@@ -44,6 +48,7 @@ def main() -> None:
         compress(Path(scratch) / "msk_ct" / "dicom")
         generate_dat(DAT_SEED, Path(scratch) / "dat_spect")
         generate_spine(SPINE_SEED, Path(scratch) / "spine_metastasis")
+        generate_hip(HIP_SEED, Path(scratch) / "hip_fracture")
         for series in (Path(scratch) / "spine_metastasis" / "dicom").iterdir():
             compress(series)
         for study in sorted(Path(scratch).iterdir()):
