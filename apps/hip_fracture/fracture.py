@@ -231,7 +231,7 @@ def _neck(rng: np.random.Generator, shape: BoneShape, *, displaced: bool) -> Fra
     axis = neck_axis(shape)
     along = float(rng.uniform(15, 25) if rng.random() < 0.7 else rng.uniform(24, 34))
     pauwels = float(np.clip(rng.normal(51, 10), 30, 70))
-    obliquity = float(rng.normal(0, 12)) - np.rad2deg(np.arcsin(axis[1])) * 0.6
+    obliquity = float(rng.normal(0, 10)) - np.rad2deg(np.arcsin(axis[1])) * 0.6
     normal = _plane(pauwels, obliquity)
     cut = Cut(axis * along, normal, _rough(rng, float(rng.uniform(0.7, 1.8))))
     if displaced:
@@ -242,10 +242,10 @@ def _neck(rng: np.random.Generator, shape: BoneShape, *, displaced: bool) -> Fra
         gap = float(rng.uniform(-1.0, 2.0))
     else:
         garden = 1 if rng.random() < 0.5 else 2
-        displacement = float(rng.uniform(0.5, 2.5) if garden == 1 else rng.uniform(0.2, 1.2))
-        angulation = float(rng.uniform(6, 18) if garden == 1 else rng.uniform(-3, 3))
+        displacement = float(rng.uniform(1.0, 3.0) if garden == 1 else rng.uniform(0.3, 1.6))
+        angulation = float(rng.uniform(8, 20) if garden == 1 else rng.uniform(-3, 3))
         external = float(rng.normal(0, 3))
-        gap = float(-rng.uniform(1.0, 3.0) if garden == 1 else rng.uniform(0.6, 1.6))
+        gap = float(-rng.uniform(1.0, 3.2) if garden == 1 else rng.uniform(0.8, 1.8))
     head = Motion(_valgus(angulation), np.zeros(3), np.zeros(3))
     # The shaft slides upwards along the plane; in slight shifts anywhere within it.
     first, second = cut.axes
@@ -288,7 +288,7 @@ def _trochanteric(rng: np.random.Generator, shape: BoneShape, *, displaced: bool
         external, gap = float(rng.uniform(5, 45)), float(rng.uniform(0.5, 3.0))
     else:
         displacement, angulation = float(rng.uniform(0.2, 1.5)), float(rng.uniform(-4, 2))
-        external, gap = float(rng.normal(0, 3)), float(rng.uniform(0.6, 1.8))
+        external, gap = float(rng.normal(0, 3)), float(rng.uniform(0.7, 1.8))
     head = Motion(_valgus(angulation), np.zeros(3), np.zeros(3))
     first, second = cut.axes
     upwards = second * np.sign(second[2] + 1e-9)

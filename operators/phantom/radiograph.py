@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from operators.phantom.fields import Field, Points
 
@@ -240,11 +240,14 @@ def resampled(values: Field, of: Raster, at: Raster) -> Field:
     """Values known on one raster, on another, by cubic (Catmull-Rom) interpolation."""
     down = _cubic(of.top_mm, of.step_mm, of.rows, at.v_mm)
     across = _cubic(of.left_mm, of.step_mm, of.columns, at.u_mm)
-    return np.asarray(down @ values @ across.T, dtype=np.float32)
+    return np.ascontiguousarray((across @ (down @ values).T).T, dtype=np.float32)
 
 
-def _cubic(start: float, step: float, n: int, positions: Field) -> Field:
-    """``(len(positions), n)`` float32 interpolation matrix."""
+def _cubic(start: float, step: float, n: int, positions: Field) -> sparse.csr_array:
+    """``(len(positions), n)`` float32 interpolation matrix.
+
+    It is sparse because a dense product, shared among threads, would not give the same bits everywhere.
+    """
     at = np.clip((positions - start) / step, 0, n - 1)
     low = np.minimum(np.floor(at).astype(np.intp), n - 2)
     f = (at - low).astype(np.float32)
@@ -254,10 +257,10 @@ def _cubic(start: float, step: float, n: int, positions: Field) -> Field:
         ((-1.5 * f + 2.0) * f + 0.5) * f,
         (0.5 * f - 0.5) * f * f,
     )
-    matrix = np.zeros((positions.size, n), dtype=np.float32)
-    for offset, weight in zip(range(-1, 3), weights, strict=True):
-        np.add.at(matrix, (np.arange(positions.size), np.clip(low + offset, 0, n - 1)), weight)
-    return matrix
+    rows = np.repeat(np.arange(positions.size), 4)
+    columns = np.clip(low[:, None] + np.arange(-1, 3), 0, n - 1).ravel()
+    values = np.stack(weights, axis=1).astype(np.float32).ravel()
+    return sparse.csr_array((values, (rows, columns)), shape=(positions.size, n))
 
 
 @dataclass(frozen=True, kw_only=True)
