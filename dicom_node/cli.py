@@ -290,11 +290,35 @@ def phantom(app: str, seed: int, count: int, output: Path, shift: bool, app_root
     "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Bundle to write."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--shuffle-labels",
+    is_flag=True,
+    help="Give patients each other's labels: a model that then does better than chance has a leak.",
+)
+@click.option(
+    "--backbone",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Safetensors file of weights to start from, such as a ResNet's of natural images.",
+)
 @APPS
 @DEVICE
-def train(app: str, data: Path, output: Path, seed: int, app_roots: tuple[Path, ...], device: str) -> None:
-    """Train APP on the cases in a folder: phantoms, or a hospital's own in the same layout."""
+def train(
+    app: str,
+    data: Path,
+    output: Path,
+    seed: int,
+    shuffle_labels: bool,
+    backbone: Path | None,
+    app_roots: tuple[Path, ...],
+    device: str,
+) -> None:
+    """Train APP on the cases in a folder: phantoms, or a hospital's own in the same layout.
+
+    --shuffle-labels and --backbone are for apps that classify images.
+    """
     arguments = [app, "--data", str(data), "--output", str(output), "--seed", str(seed), "--device", device]
+    arguments += ["--shuffle-labels"] if shuffle_labels else []
+    arguments += ["--backbone", str(backbone)] if backbone else []
     _app_command("train", app, arguments, app_roots)
 
 

@@ -7,6 +7,7 @@ itself. Every app offers ``phantom.generate``, ``train.train`` and ``evaluate.ev
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import sys
 import warnings
@@ -52,9 +53,18 @@ def phantom(app: str, seed: int, count: int, output: Path, shift: bool) -> None:
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--seed", type=int, default=0)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-def train(app: str, data: Path, output: Path, seed: int, device: str) -> None:
+@click.option("--shuffle-labels", is_flag=True)
+@click.option("--backbone", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def train(
+    app: str, data: Path, output: Path, seed: int, device: str, shuffle_labels: bool, backbone: Path | None
+) -> None:
     """Train the app's model on cases and write its bundle."""
-    _function(app, "train", "train")(data, output, seed=seed, device=device)
+    learn = _function(app, "train", "train")
+    asked: dict[str, Any] = {"shuffle_labels": shuffle_labels, "backbone": backbone}
+    asked = {name: value for name, value in asked.items() if value}
+    for name in asked.keys() - inspect.signature(learn).parameters.keys():
+        raise click.UsageError(f"training of {app} has no --{name.replace('_', '-')}")
+    learn(data, output, seed=seed, device=device, **asked)
     click.echo(f"bundle of {app} in {output}", err=True)
 
 

@@ -48,7 +48,9 @@ def _evidence(
         _copy_to_look_into(network), classifier.heat_map_layer, upsampler=_as_it_is, postprocessing=_unchanged
     )
     with torch.enable_grad():
-        found = camera(as_input(image_cyx[None]).to(classifier.device), class_idx=class_index)
+        # A layer that is the first one too is only looked into where its input asks for gradients.
+        image = as_input(image_cyx[None]).to(classifier.device).requires_grad_(True)
+        found = camera(image, class_idx=class_index)
     sized = functional.interpolate(
         found.detach().float(), size=classifier.size_yx, mode="bilinear", align_corners=False
     )

@@ -42,8 +42,9 @@ RESNET: dict[str, Any] = {
     "spatial_dims": 2,
 }
 """A ResNet of 18 layers with about a third of the usual channels: 1.0 million weights."""
-HEAT_MAP_LAYERS = {"ResNet": "layer4", "DenseNet": "features", "EfficientNetBN": "_conv_head"}
-"""Whose activations a heat map shows: the last that know where they are."""
+HEAT_MAP_LAYERS = {"ResNet": "layer3", "DenseNet": "features", "EfficientNetBN": "_conv_head"}
+"""Whose activations a heat map shows. Of a ResNet the last stage but one, 14 x 14 of 224 x 224 pixels: made
+objects were found there within their own size, in the last stage's 7 x 7 they were not."""
 STATISTICS_BATCHES = 24
 """From which the averaged weights get statistics of their own."""
 SIZE_UNIT = 32
@@ -169,32 +170,34 @@ def train_classifier(
     settings = {"networks": dict.fromkeys(names, declared)}
     update_inference(bundle, settings)
 
+    networks = [_first_weights(settings, one, start, seed + fold) for fold, one in enumerate(names)]
+    schedule = Schedule(
+        steps=plan.steps,
+        learning_rate=plan.learning_rate,
+        averaging=plan.averaging,
+        weight_decay=plan.weight_decay,
+    )
+
     def learn(part: range) -> range:
-        fold = part.start
-        learning = np.flatnonzero(folds != fold)
-        network = _first_weights(settings, names[fold], start, seed + fold)
-        draw = batches(cases, labels, learning, plan, (seed, fold))
-        schedule = Schedule(
-            steps=plan.steps,
-            learning_rate=plan.learning_rate,
-            averaging=plan.averaging,
-            weight_decay=plan.weight_decay,
-        )
-        learned = train_network(
-            network,
-            draw,
-            schedule,
-            device,
-            title=f"{name}, network {fold + 1} of {plan.folds}",
-            progress=progress,
-            loss_of=cross_entropy(plan.smoothing),
-        )
-        renew_statistics(learned, draw, device)
-        save_weights(learned, bundle, names[fold])
+        for fold in part:
+            draw = batches(cases, labels, np.flatnonzero(folds != fold), plan, (seed, fold))
+            learned = train_network(
+                networks[fold],
+                draw,
+                schedule,
+                device,
+                title=f"{name}, network {fold + 1} of {plan.folds}",
+                progress=progress,
+                loss_of=cross_entropy(plan.smoothing),
+            )
+            renew_statistics(learned, draw, device)
+            save_weights(learned, bundle, names[fold])
         return part
 
-    for _ in on_cores(learn, [range(fold, fold + 1) for fold in range(plan.folds)], device):
-        pass  # a core for each fold: results do not depend on how many there are
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for _ in on_cores(learn, _beside_one_another(declared, plan.folds), device):
+            pass  # a core for each: results do not depend on how many there are
     # With what inference will read, half precision included.
     logits = np.zeros((len(labels), len(plan.classes)))
     for fold, network_name in enumerate(names):
@@ -264,6 +267,15 @@ def declared_network(
     if target not in names:
         raise ValueError(f"{target} is no classifier; there are {', '.join(names)}")
     return declared | dict(zip(names[target], (channels, len(plan.classes)), strict=True))
+
+
+def _beside_one_another(declared: dict[str, Any], folds: int) -> list[range]:
+    """Which folds are learned in one thread: each in its own, unless the network itself draws by chance.
+
+    Threads share the generator of such draws, so that they would come in another order each time.
+    """
+    draws = "EfficientNetBN" in str(declared["_target_"]) or bool(declared.get("dropout_prob"))
+    return [range(folds)] if draws else [range(fold, fold + 1) for fold in range(folds)]
 
 
 def _first_weights(
