@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.spine_metastasis.anatomy import Spine
+from apps.spine_metastasis.anatomy import CORNERS, Spine
 from apps.spine_metastasis.canvas import Canvas, Volume
 from apps.spine_metastasis.paint import Tissues
 from apps.spine_metastasis.population import FieldOfView
@@ -124,6 +124,8 @@ class Scan:
         moved_yz: How far the patient has moved since the first series, mm.
         snr: Signal to noise.
         blur_px: Full width of the point spread at half its height.
+        phase_blur: How much wider it is along the phase encoding.
+        sharpen: Strength of the scanner's edge filter, 0 for none.
         shift_px: Chemical shift of fat along the columns; negative upwards.
         ghost: Strength of a ghost along the phase encoding, 0 for none.
         ghost_px: How far it is shifted.
@@ -140,6 +142,8 @@ class Scan:
     moved_yz: tuple[float, float]
     snr: float
     blur_px: float
+    phase_blur: float
+    sharpen: float
     shift_px: float
     ghost: float
     ghost_px: int
@@ -169,6 +173,7 @@ def draw_stack(rng: Rng, department: Department, spine: Spine, view: FieldOfView
     last = f"L{spine.posture.lumbar_count}"
     if view in (FieldOfView.LUMBAR, FieldOfView.LONG):
         below = by_level["S3" if rng.random() < 0.6 else "S2"].centre_yz[1]
+        below = min(below, *(by_level["S1"].corner(name)[1] - 3 for name in CORNERS))
         middle_z = below - float(rng.uniform(0, 14)) + fov / 2
     elif view is FieldOfView.THORACOLUMBAR:
         middle_z = by_level["T12"].centre_yz[1] + float(rng.uniform(-12, 12))
@@ -221,6 +226,8 @@ def draw_scan(
         moved_yz=(round(float(moved[0]), 3), round(float(moved[1]), 3)),
         snr=snr,
         blur_px=float(rng.uniform(*department.blur_px)) * (1.15 if is_stir else 1.0),
+        phase_blur=float(rng.uniform(1.0, 1.5)),
+        sharpen=float(rng.uniform(0.2, 0.8)) if rng.random() < 0.3 else 0.0,
         shift_px=float(rng.uniform(0.4, 1.4)) * float(rng.choice((-1, 1))),
         ghost=float(rng.uniform(0.02, 0.07)) if rng.random() < 0.22 else 0.0,
         ghost_px=int(rng.integers(rows // 9, rows // 3)),
@@ -286,6 +293,7 @@ def expose(canvas: Canvas, scan: Scan, back_y: NDArray[np.float64], rng: Rng) ->
     seen = _sensitivity(canvas, scan, back_y, rng)
     bias_along_x = rng.normal(0, 0.02, slices)
     sigma = scan.blur_px / 2.355
+    sigma_xy = (sigma, sigma * scan.phase_blur) if scan.ghost_rows else (sigma * scan.phase_blur, sigma)
     noise = 1 / scan.snr
     out = np.empty((slices, rows, columns), dtype=np.float32)
     coil = cv2.remap(seen, grid[0], grid[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -295,12 +303,16 @@ def expose(canvas: Canvas, scan: Scan, back_y: NDArray[np.float64], rng: Rng) ->
         planes = slice((slices - 1 - z) * len(SUB_PLANES), (slices - z) * len(SUB_PLANES))
         plane = _slice_of(canvas, scan, planes)
         plane = cv2.remap(plane, grid[0], grid[1], cv2.INTER_LINEAR)
-        plane = cv2.GaussianBlur(plane, (0, 0), sigma) * coil * np.float32(1 + bias_along_x[z])
+        plane = cv2.GaussianBlur(plane, (0, 0), sigma_xy[0], sigmaY=sigma_xy[1])
+        plane = plane * coil * np.float32(1 + bias_along_x[z])
         if scan.ghost:
             plane = plane + scan.ghost * np.roll(plane, scan.ghost_px, axis=0 if scan.ghost_rows else 1)
         real = plane + noise * rng.standard_normal(plane.shape, dtype=np.float32)
         imaginary = noise * rng.standard_normal(plane.shape, dtype=np.float32)
-        out[z] = np.hypot(real, imaginary) / corrected
+        seen_plane = np.hypot(real, imaginary)
+        if scan.sharpen:
+            seen_plane += scan.sharpen * (seen_plane - cv2.GaussianBlur(seen_plane, (0, 0), 1.2))
+        out[z] = np.maximum(seen_plane, 0) / corrected
     return np.asarray(out * np.float32(scan.gain))
 
 

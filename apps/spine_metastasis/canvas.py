@@ -12,6 +12,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 Volume = NDArray[np.float32]
 Value = tuple[float | Volume, float | Volume, float | Volume]
@@ -83,8 +84,7 @@ class Canvas:
         )
         across = max(int(scale_mm / max(abs(float(self.x_mm[1] - self.x_mm[0])), 0.3)), 1)
         if across > 1:
-            kernel = np.ones(across, dtype=np.float32) / np.sqrt(np.float32(across))
-            small = np.apply_along_axis(lambda line: np.convolve(line, kernel, mode="same"), 0, small)
+            small = uniform_filter1d(small, across, axis=0, mode="wrap") * np.float32(np.sqrt(across))
         out = np.empty(self.shape, dtype=np.float32)
         for plane, values in enumerate(small):
             out[plane] = cv2.resize(values.astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC)

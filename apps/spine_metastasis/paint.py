@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ Rng = np.random.Generator
 Tissues = dict[str, tuple[float, float, float]]
 
 CORTEX_MM = 0.9
+_BAND_ROWS = 40
+"""Boxes of this height follow the curve of the spine closely, and fit into the processor's cache."""
 _COARSE_MM = 2.0
 """Grid on which the distance from the canal is measured."""
 
@@ -49,14 +52,47 @@ class Course:
     at: dict[str, float]
     bend_x: Volume
 
+    def bands(
+        self, canvas: Canvas, nearest_mm: float, farthest_mm: float, half_x_mm: float = 1e3
+    ) -> Iterator[tuple[Window, Course]]:
+        """Boxes of a few rows that together hold what lies beside the canal, with this course in each.
+
+        Args:
+            canvas: The course is of.
+            nearest_mm: Least distance behind the canal, negative in front of it.
+            farthest_mm: Greatest.
+            half_x_mm: To each side of the spine's middle.
+        """
+        for start in range(0, canvas.shape[1], _BAND_ROWS):
+            rows = slice(start, start + _BAND_ROWS)
+            behind = self.behind[0, rows]
+            columns = np.flatnonzero(((behind > nearest_mm) & (behind < farthest_mm)).any(axis=0))
+            planes = np.flatnonzero(np.abs(canvas.x_mm - self.bend_x[0, rows].mean()) < half_x_mm)
+            if columns.size and planes.size:
+                box = slice(int(columns[0]), int(columns[-1]) + 1)
+                window = Window(slice(int(planes[0]), int(planes[-1]) + 1), rows, box)
+                yield window, self._cut(rows, box)
+
+    def _cut(self, rows: slice, columns: slice) -> Course:
+        of_rows = {name: getattr(self, name)[:, rows] for name in ("back_y", "skin_y", "bend_x")}
+        of_plane = {
+            name: getattr(self, name)[:, rows, columns]
+            for name in ("along", "behind", "body_depth", "half_depth", "from_level")
+        }
+        return replace(self, **of_rows, **of_plane)
+
 
 def paint_patient(canvas: Canvas, person: Person, spine: Spine, tissues: Tissues, rng: Rng) -> Volume:
     """Everything that is in the picture; gives y of the skin of the back for each row."""
     course = _course(canvas, person, spine)
     _paint_trunk(canvas, person, course, tissues, rng)
-    _paint_muscles(canvas, person, course, tissues)
-    _paint_vessels(canvas, course, tissues, rng)
-    _paint_canal(canvas, course, tissues)
+    for window, part in course.bands(canvas, -75, 85):
+        _paint_muscles(canvas, window, person, part, tissues)
+    vessels = _draw_vessels(rng)
+    for window, part in course.bands(canvas, -110, -12):
+        _paint_vessels(canvas, window, vessels, part, tissues)
+    for window, part in course.bands(canvas, -18, 18, 20):
+        _paint_canal(canvas, window, part, tissues)
     for disc in spine.discs:
         _paint_disc(canvas, disc, tissues)
     modic = [0, *(disc.modic for disc in spine.discs)]
@@ -162,20 +198,21 @@ def _paint_trunk(canvas: Canvas, person: Person, course: Course, tissues: Tissue
         (float(rng.uniform(0.36, 0.5)) * rough, 0.02, float(rng.uniform(0.2, 0.4)) * rough),
     )
     _paint_organs(canvas, course, np.minimum(before_spine - 26, wall - 10), rng)
-    lung = canvas.soft(
-        np.minimum.reduce(
-            np.broadcast_arrays(before_spine - 5.0 + 2 * canvas.coarse, (z - dome) * 0.7, wall - 9)
-        )
-    )
+    # The lungs reach back beside the bodies.
+    beside = np.minimum(np.abs(canvas.x_mm[:, None, None] - course.bend_x) - 21, -course.behind - 6)
+    edge = np.maximum(before_spine - 5.0 + 2 * canvas.coarse, beside)
+    lung = canvas.soft(np.minimum.reduce(np.broadcast_arrays(edge, (z - dome) * 0.7, wall - 9)))
     marks = np.clip(0.03 + 0.05 * np.clip(canvas.coarse - 0.8, 0, 2), 0, 1)
     canvas.paint(canvas.whole, lung, (marks, 0.0, 1.6 * marks))
     heart_y = float(np.median(course.back_y)) - float(rng.uniform(125, 150))
-    heart_z = _height_of(canvas, course, "T8")
+    heart_z = _height_of(canvas, course, "T8") + float(rng.normal(0, 10))
+    heart_size = float(rng.uniform(36, 56))
     heart = canvas.window((heart_y, heart_z), 70.0, (-60, 60))
     if heart is not None:
         _, hy, hz = canvas.axes(heart)
         index = heart.index
-        way = np.sqrt(((hy - heart_y) / 44) ** 2 + ((hz - heart_z) / 50) ** 2) + 0.06 * canvas.coarse[index]
+        way = np.sqrt(((hy - heart_y) / heart_size) ** 2 + ((hz - heart_z) / 50) ** 2)
+        way = way + 0.02 * canvas.coarse[index]
         canvas.paint(heart, canvas.soft((1 - way) * 48), (0.33, 0.1, 0.3))
         canvas.paint(heart, canvas.soft((0.8 - way) * 48), (0.12 + 0.06 * canvas.coarse[index], 0.0, 0.15))
 
@@ -219,22 +256,23 @@ def _paint_organs(canvas: Canvas, course: Course, room: Volume, rng: Rng) -> Non
         canvas.paint(window, canvas.soft(depth - 1.8) * allowed, (water * noise * edge, 0.0, stir * noise))
 
 
-def _paint_muscles(canvas: Canvas, person: Person, course: Course, tissues: Tissues) -> None:
-    x = canvas.x_mm[:, None, None] - course.bend_x
-    y = canvas.y_mm[None, None, :]
+def _paint_muscles(canvas: Canvas, window: Window, person: Person, course: Course, tissues: Tissues) -> None:
+    x = canvas.axes(window)[0] - course.bend_x
+    y = canvas.axes(window)[1]
+    coarse, streaks = canvas.coarse[window.index], canvas.streaks[window.index]
     water, fat, stir = tissues["muscle"]
-    streaks = np.clip(person.muscle_fat * (0.8 + 1.0 * canvas.coarse + 1.2 * canvas.streaks), 0, 0.9)
-    value: Value = (water * (1 - streaks), streaks * tissues["fat"][1] + fat, stir * (1 - 0.6 * streaks))
+    fatty = np.clip(person.muscle_fat * (0.8 + 1.0 * coarse + 1.2 * streaks), 0, 0.9)
+    value: Value = (water * (1 - fatty), fatty * tissues["fat"][1] + fat, stir * (1 - 0.6 * fatty))
     behind = np.minimum(course.behind - course.half_depth - 5 + 0.25 * np.abs(x), course.back_y - y)
     lumbar = 0.25 * (course.at["S4"] - course.along) - 0.5 * np.clip(course.behind - 12, 0, 60) * (
         course.along > course.at["S1"]
     )
-    canvas.paint(canvas.whole, canvas.soft(np.minimum(behind, lumbar)), value)
+    canvas.paint(window, canvas.soft(np.minimum(behind, lumbar)), value)
     midline = np.clip(1.35 - np.abs(x) / 3.5, 0, 0.85) * canvas.soft(behind)
-    mixed = 0.5 + 0.5 * np.tanh(0.6 * canvas.coarse + 0.8 * canvas.streaks)
-    canvas.paint(canvas.whole, midline, (0.2, 0.08 + 0.3 * mixed, 0.16 + 0.08 * mixed))
+    mixed = 0.5 + 0.5 * np.tanh(0.6 * coarse + 0.8 * streaks)
+    canvas.paint(window, midline, (0.2, 0.08 + 0.3 * mixed, 0.16 + 0.08 * mixed))
     # The thoracolumbar fascia: a dark line under the skin's fat.
-    canvas.paint(canvas.whole, 0.8 * canvas.soft(0.9 - np.abs(y - course.back_y)), tissues["ligament"])
+    canvas.paint(window, 0.8 * canvas.soft(0.9 - np.abs(y - course.back_y)), tissues["ligament"])
     psoas_at = -course.half_depth - course.body_depth * 0.55
     low = np.clip((course.along - course.at["T12"]) / 60, 0, 1) * np.clip(
         (course.at["S2"] - course.along) / 30, 0, 1
@@ -243,35 +281,59 @@ def _paint_muscles(canvas: Canvas, person: Person, course: Course, tissues: Tiss
         ((course.behind - psoas_at + 12 * (low - 0.5)) / (19 * low + 0.1)) ** 2
         + ((np.abs(x) - 36) / (15 * low + 0.1)) ** 2
     )
-    canvas.paint(canvas.whole, canvas.soft((1 - way) * 15), (water * 1.02, 0.02, stir))
+    canvas.paint(window, canvas.soft((1 - way) * 15), (water * 1.02, 0.02, stir))
 
 
-def _paint_vessels(canvas: Canvas, course: Course, tissues: Tissues, rng: Rng) -> None:
-    x = canvas.x_mm[:, None, None] - course.bend_x
-    before = -course.behind - course.half_depth - course.body_depth
-    end = course.at["L4"] + 8
-    radius = float(rng.uniform(7.5, 11))
-    aorta_x = float(rng.uniform(5, 17)) + np.clip((course.at["T11"] - course.along) / 12, 0, 9)
-    shift = float(rng.uniform(1, 6)) + 4 * np.sin(course.along / 45 + float(rng.uniform(0, 6)))
-    way = np.hypot(before - radius - shift, x - aorta_x)
-    narrow = radius * np.clip((end - course.along) / 30, 0, 1) ** 0.4
-    tube = narrow - way - 2 * (narrow < 1)
-    canvas.paint(canvas.whole, canvas.soft(tube + 1.2), (0.3, 0.05, 0.3))
-    flow = np.clip(0.05 + 0.03 * canvas.coarse, 0, 1)
-    canvas.paint(canvas.whole, canvas.soft(tube), (flow, 0.0, flow * 1.2))
-    width = float(rng.uniform(6, 11))
-    way = np.hypot((before - width - 2) / 0.8, x + float(rng.uniform(10, 20)))
-    tube = np.minimum(width - way, (course.at["L5"] - course.along) * 0.5)
-    slow = float(rng.uniform(0.06, 0.17))
-    canvas.paint(canvas.whole, canvas.soft(tube), (slow, 0.0, slow * 1.5))
-    # The anterior longitudinal ligament and the segmental vessels in front of the bodies.
-    canvas.paint(
-        canvas.whole, 0.6 * canvas.soft(0.8 - np.abs(before - 2.0)) * (np.abs(x) < 14), tissues["ligament"]
+@dataclass(frozen=True, kw_only=True)
+class _Vessels:
+    """Where aorta and vena cava lie: radii, distances in front of the spine, to the left, and signal."""
+
+    aorta_mm: float
+    aorta_x_mm: float
+    aorta_off_mm: float
+    wave_rad: float
+    vein_mm: float
+    vein_x_mm: float
+    vein_signal: float
+
+
+def _draw_vessels(rng: Rng) -> _Vessels:
+    return _Vessels(
+        aorta_mm=float(rng.uniform(7.5, 11)),
+        aorta_x_mm=float(rng.uniform(5, 17)),
+        aorta_off_mm=float(rng.uniform(1, 6)),
+        wave_rad=float(rng.uniform(0, 6)),
+        vein_mm=float(rng.uniform(6, 11)),
+        vein_x_mm=-float(rng.uniform(10, 20)),
+        vein_signal=float(rng.uniform(0.06, 0.17)),
     )
 
 
-def _paint_canal(canvas: Canvas, course: Course, tissues: Tissues) -> None:
-    x = canvas.x_mm[:, None, None] - course.bend_x
+def _paint_vessels(
+    canvas: Canvas, window: Window, vessels: _Vessels, course: Course, tissues: Tissues
+) -> None:
+    x = canvas.axes(window)[0] - course.bend_x
+    before = -course.behind - course.half_depth - course.body_depth
+    aorta_x = vessels.aorta_x_mm + np.clip((course.at["T11"] - course.along) / 12, 0, 9)
+    off = vessels.aorta_off_mm + 4 * np.sin(course.along / 45 + vessels.wave_rad)
+    way = np.hypot(before - vessels.aorta_mm - off, x - aorta_x)
+    # It ends where it divides, in front of L4.
+    narrow = vessels.aorta_mm * np.clip((course.at["L4"] + 8 - course.along) / 30, 0, 1) ** 0.4
+    tube = narrow - way - 2 * (narrow < 1)
+    canvas.paint(window, canvas.soft(tube + 1.2), (0.3, 0.05, 0.3))
+    flow = np.clip(0.05 + 0.03 * canvas.coarse[window.index], 0, 1)
+    canvas.paint(window, canvas.soft(tube), (flow, 0.0, flow * 1.2))
+    way = np.hypot((before - vessels.vein_mm - 2) / 0.8, x - vessels.vein_x_mm)
+    narrow = vessels.vein_mm * np.clip((course.at["L5"] - course.along) / 25, 0, 1) ** 0.5
+    tube = narrow - way - 2 * (narrow < 1)
+    canvas.paint(window, canvas.soft(tube), (vessels.vein_signal, 0.0, vessels.vein_signal * 1.5))
+    # The anterior longitudinal ligament.
+    line = 0.6 * canvas.soft(0.8 - np.abs(before - 2.0)) * (np.abs(x) < 14)
+    canvas.paint(window, line, tissues["ligament"])
+
+
+def _paint_canal(canvas: Canvas, window: Window, course: Course, tissues: Tissues) -> None:
+    x = canvas.axes(window)[0] - course.bend_x
     # Conus and roots lie towards the back of the sac when the patient is supine.
     half = course.half_depth
     sac_end = course.at["S2"]
@@ -281,15 +343,15 @@ def _paint_canal(canvas: Canvas, course: Course, tissues: Tissues) -> None:
     low = np.clip((course.along - course.at["L4"]) / 50, 0, 1)
     room = half + np.where(course.behind > 0, 0.8 + 5.0 * between, 0.8 + 3.5 * low)
     wide = np.sqrt((course.behind / room) ** 2 + (x / (half + 6.5)) ** 2)
-    canvas.paint(canvas.whole, canvas.soft((1 - wide) * half), tissues["epidural_fat"])
+    canvas.paint(window, canvas.soft((1 - wide) * half), tissues["epidural_fat"])
     sac = np.sqrt(
         ((course.behind + 0.8) / (half * 0.86 * taper + 0.05)) ** 2 + (x / ((half + 2.0) * taper + 0.05)) ** 2
     )
     depth = (1 - sac) * half
-    canvas.paint(canvas.whole, canvas.soft(depth + 0.9), tissues["ligament"])
+    canvas.paint(window, canvas.soft(depth + 0.9), tissues["ligament"])
     water, fat, stir = tissues["csf"]
-    flow = 1 - 0.1 * np.clip(canvas.coarse, 0, 2)
-    canvas.paint(canvas.whole, canvas.soft(depth), (water, fat, stir * flow))
+    flow = 1 - 0.1 * np.clip(canvas.coarse[window.index], 0, 2)
+    canvas.paint(window, canvas.soft(depth), (water, fat, stir * flow))
     conus = course.at["L1"] + 4
     cord = np.clip((conus + 18 - course.along) / 26, 0, 1) ** 0.6
     lie = np.clip((course.along - course.at["T10"]) / 90, 0, 1) * 2.4
@@ -297,8 +359,8 @@ def _paint_canal(canvas: Canvas, course: Course, tissues: Tissues) -> None:
     roots = np.clip((course.along - conus + 12) / 20, 0, 1)
     spread = np.clip((course.behind + 1.5 - 0.02 * (sac_end - course.along)) / 3.0, 0, 1)
     stripes = 0.5 + 0.5 * np.sin(course.behind * 2.6 + 1.7 * x + 0.03 * course.along)
-    canvas.paint(canvas.whole, 0.6 * roots * spread * stripes * canvas.soft(depth - 0.6), tissues["roots"])
-    canvas.paint(canvas.whole, canvas.soft((1 - way) * 3.7), tissues["cord"])
+    canvas.paint(window, 0.6 * roots * spread * stripes * canvas.soft(depth - 0.6), tissues["roots"])
+    canvas.paint(window, canvas.soft((1 - way) * 3.7), tissues["cord"])
 
 
 def _local(
@@ -464,7 +526,7 @@ class _Bone:
             window = self.canvas.window(place, 6.0, (x0 - 6, x0 + 6))
             if window is not None:
                 u, v = _local(self.canvas, window, place, vertebra.tilt_rad)
-                self.canvas.paint(window, self.canvas.soft(2.6 - np.hypot(u, v)), (0.4, 0.0, 0.42))
+                self.canvas.paint(window, self.canvas.soft(2.6 - np.hypot(u, v)), (0.4, 0.0, 0.33))
 
     @property
     def _pedicle_x_mm(self) -> float:

@@ -117,6 +117,7 @@ def draw_person(rng: Rng, population: Population) -> Person:
     sex = "F" if rng.random() < (0.78 if group is Group.OSTEOPOROTIC else 0.47) else "M"
     view = FieldOfView(rng.choice(list(FieldOfView), p=population.fields_of_view))
     posture = _posture(rng, age, sex)
+    red = 0.17 if rng.random() < 0.08 else 0.0  # anaemia turns yellow marrow back into red
     return Person(
         group=group,
         age_years=age,
@@ -126,8 +127,8 @@ def draw_person(rng: Rng, population: Population) -> Person:
         changes=_changes(rng, population, group, age, view, posture),
         field_of_view=view,
         fat_mm=float(np.clip(rng.gamma(4.0, 4.0), 4, 45)),
-        marrow_fat=float(np.clip(0.35 + 0.004 * (age - 40) + rng.normal(0, 0.09), 0.25, 0.78)),
-        marrow_patchiness=float(rng.gamma(2.0, 0.03)),
+        marrow_fat=float(np.clip(0.35 + 0.004 * (age - 40) + rng.normal(0, 0.1) - red, 0.16, 0.78)),
+        marrow_patchiness=float(rng.gamma(2.0, 0.045)),
         muscle_fat=float(np.clip(0.06 + 0.004 * (age - 40) + rng.normal(0, 0.08), 0.03, 0.5)),
     )
 
@@ -201,20 +202,27 @@ def _wear(rng: Rng, level: str, worn: float, age: int) -> Wear:
 
 
 def _two_looks(
-    rng: Rng, extent: tuple[float, float], t1: tuple[float, float], stir: tuple[float, float]
+    rng: Rng,
+    extents: tuple[tuple[float, float], tuple[float, float]],
+    signals: tuple[tuple[float, float], tuple[float, float]],
 ) -> tuple[Look, Look]:
-    """Looks in T1 and STIR that share half of the variance of their extent."""
-    mean, spread = extent
-    shared = rng.normal(0, 0.7 * spread)
-    variation = float(rng.uniform(0.04, 0.16))
-    looks = [
-        Look(
-            extent=float(max(0.1, mean + shared + rng.normal(0, 0.7 * spread))),
-            signal=float(np.clip(rng.normal(*signal), low, high)),
-            variation=variation,
+    """Looks in T1 and STIR whose extents have a third of their variance in common.
+
+    Args:
+        rng: Source of chance.
+        extents: Mean and standard deviation in T1 and in STIR.
+        signals: The same of the lesion's signal.
+    """
+    shared = rng.normal(0, 0.58)
+    looks = []
+    for extent, signal, (low, high) in zip(extents, signals, ((0.16, 0.46), (0.3, 1.0)), strict=True):
+        looks.append(
+            Look(
+                extent=float(max(0.12, extent[0] + extent[1] * (shared + rng.normal(0, 0.81)))),
+                signal=float(np.clip(rng.normal(*signal), low, high)),
+                variation=float(rng.uniform(0.04, 0.16)),
+            )
         )
-        for signal, low, high in ((t1, 0.16, 0.46), (stir, 0.3, 1.0))
-    ]
     return looks[0], looks[1]
 
 
@@ -230,7 +238,8 @@ def draw_fracture(rng: Rng, kind: Kind, *, is_atypical: bool) -> Fracture:
 
 def _draw_osteoporotic(rng: Rng, *, is_atypical: bool) -> Fracture:
     has = lambda typical, atypical: bool(rng.random() < (atypical if is_atypical else typical))  # noqa: E731 - a name for a draw
-    t1, stir = _two_looks(rng, (0.98, 0.16) if is_atypical else (0.5, 0.16), (0.33, 0.05), (0.6, 0.13))
+    extents = ((0.95, 0.18), (1.0, 0.2)) if is_atypical else ((0.55, 0.2), (0.66, 0.23))
+    t1, stir = _two_looks(rng, extents, ((0.325, 0.05), (0.61, 0.14)))
     return Fracture(
         kind=Kind.OSTEOPOROTIC,
         is_atypical=is_atypical,
@@ -253,7 +262,8 @@ def _draw_osteoporotic(rng: Rng, *, is_atypical: bool) -> Fracture:
 
 def _draw_malignant(rng: Rng, *, is_atypical: bool) -> Fracture:
     has = lambda typical, atypical: bool(rng.random() < (atypical if is_atypical else typical))  # noqa: E731 - a name for a draw
-    t1, stir = _two_looks(rng, (0.75, 0.17) if is_atypical else (1.3, 0.2), (0.28, 0.05), (0.66, 0.15))
+    extents = ((0.8, 0.18), (0.8, 0.2)) if is_atypical else ((1.2, 0.25), (1.15, 0.27))
+    t1, stir = _two_looks(rng, extents, ((0.29, 0.05), (0.64, 0.15)))
     return Fracture(
         kind=Kind.MALIGNANT,
         is_atypical=is_atypical,
@@ -293,7 +303,7 @@ def draw_old(rng: Rng) -> Fracture:
 
 
 def _deposit(rng: Rng) -> Deposit:
-    t1, stir = _two_looks(rng, (1.0, 0.1), (0.28, 0.05), (0.66, 0.15))
+    t1, stir = _two_looks(rng, ((1.0, 0.1), (1.0, 0.1)), ((0.28, 0.05), (0.66, 0.15)))
     return Deposit(
         centre=(float(rng.uniform(-0.7, 0.9)), float(rng.uniform(-0.7, 0.7)), float(rng.uniform(-0.6, 0.6))),
         radius=float(rng.uniform(0.3, 1.0)),

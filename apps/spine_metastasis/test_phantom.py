@@ -18,7 +18,7 @@ from operators.phantom.hospital import Hospital
 
 DCIODVFY = "/usr/bin/dciodvfy"
 SEED = 6
-"""A malignant fracture of L2, both sequences, no sacrum."""
+"""A metastasis that has replaced all of a broken L1; both sequences, no sacrum."""
 
 
 @pytest.fixture(scope="module")
