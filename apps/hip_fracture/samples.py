@@ -122,12 +122,13 @@ def samples_of(case: TruthCase, detector: Detector | None) -> CaseSamples:
     overviews: list[Overview] = []
     hips: list[HipSample] = []
     remarks = list(case.problems)
-    for number, image in enumerate(case.images):
+    for image in case.images:
         if image.radiograph.grey_is_suspect:
             remarks.append(f"{case.name}: {image.radiograph.header.SOPInstanceUID} contradicts its polarity")
             continue
         if image.marks:
-            overviews += overviews_of(case.patient_id, image, is_inverted_too=number % INVERTED_EVERY == 0)
+            is_inverted_too = number_of(image, "inverted") % INVERTED_EVERY == 0
+            overviews += overviews_of(case.patient_id, image, is_inverted_too=is_inverted_too)
         try:
             seen = _marked_hips(image) if image.marks else _found_hips(image, detector)
         except Problem as problem:
@@ -167,8 +168,7 @@ def _hip_samples(case: TruthCase, image: TrueImage, hip: Hip) -> list[HipSample]
     crop = cut_out(radiograph.pixels_yx, hip.placement(radiograph), MARGIN_PX)
     told = UNREADABLE_LABEL if truth.is_operated else CLASSES.index(truth.fracture)
     looks = [(told, crop)]
-    key = hashlib.sha256(f"{radiograph.header.SOPInstanceUID}/{hip.side}".encode()).digest()
-    number = int.from_bytes(key[:8])
+    number = number_of(image, hip.side)
     if number % CAST_EVERY == 0:
         in_cast = with_cast(crop, (CROP_MM_PER_PX, CROP_MM_PER_PX), generator(number))
         looks.append((UNREADABLE_LABEL, in_cast))
@@ -178,6 +178,12 @@ def _hip_samples(case: TruthCase, image: TrueImage, hip: Hip) -> list[HipSample]
         )
         for label, crop_yx in looks
     ]
+
+
+def number_of(image: TrueImage, purpose: str) -> int:
+    """A number that depends on the image and a purpose, and on nothing else."""
+    key = f"{image.radiograph.header.SOPInstanceUID}/{purpose}"
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
 
 
 def overviews_of(patient_id: str, image: TrueImage, *, is_inverted_too: bool) -> list[Overview]:
