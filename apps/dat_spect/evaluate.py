@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from scipy.stats import rankdata
 
 from apps.dat_spect.cases import TruthCase, read_case
@@ -22,10 +20,9 @@ from apps.dat_spect.labels import Feature, Side
 from apps.dat_spect.model import DatModel, load_model
 from apps.dat_spect.scan import measure_scan
 from apps.dat_spect.table import row_of
-from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
-from operators.read.case_folders import find_cases, note_of_hospital_a
+from operators.evaluate.cases import Row, measure_patients
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -48,22 +45,10 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
         BrokenBundle: The bundle cannot be used.
     """
     model = load_model(bundle)
-    rows: list[dict[str, float]] = []
-    patients: list[str] = []
-    notes: list[str] = []
-    for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
-        case = read_case(folder)
-        patients.append(case.patient_id)
-        notes += note_of_hospital_a(case.name, case.truth)
-        try:
-            rows.append(measure_case(case, model, notes))
-        except Refused as refused:
-            notes.append(f"{case.name} was refused: {refused.reason}")
-            rows.append(
-                {"abnormal": float(bool(case.truth.get("is_abnormal")))} | dict.fromkeys(MODELS.values(), 0.5)
-            )
-    names = sorted(set().union(*rows))
-    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in names}
+    found = measure_patients(
+        data, read_case, lambda case, notes: measure_case(case, model, notes), _refused_row
+    )
+    columns, patients = found.columns(), found.patient_ids
     metrics = {
         name: bootstrap(columns, area_under_curve("abnormal", column), patient_ids=patients)
         for name, column in MODELS.items()
@@ -74,11 +59,16 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
         n=len(set(patients)),
         model_digest=bundle_digest(bundle),
         metrics=metrics,
-        notes=(*notes, *_further(columns, patients)),
+        notes=(*found.notes, *_further(columns, patients)),
     )
 
 
-def measure_case(case: TruthCase, model: DatModel, notes: list[str]) -> dict[str, float]:
+def _refused_row(case: TruthCase) -> Row:
+    is_abnormal = float(bool(case.truth.get("is_abnormal")))
+    return {"abnormal": is_abnormal} | dict.fromkeys(MODELS.values(), 0.5)
+
+
+def measure_case(case: TruthCase, model: DatModel, notes: list[str]) -> Row:
     """What one patient contributes, by column; absent where the case has no truth for it.
 
     Args:

@@ -7,22 +7,21 @@ phantoms the folder should hold hospital B: seeds from 100000 on and ``--shift``
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
-from rich.console import Console
-from rich.progress import track as progress_of
 
 from apps.gait_ataxia import app
 from apps.gait_ataxia.findings import Findings
-from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, determination, mean_of
+from operators.evaluate.cases import Row, measure_patients
 from operators.job import AnalysisJob
-from operators.read.case_folders import find_cases, note_of_hospital_a, read_truth
+from operators.read.case_folders import read_truth
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -41,32 +40,47 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
         FileNotFoundError: The folder holds no case.
         BrokenBundle: The bundle cannot be used.
     """
-    rows: list[dict[str, float]] = []
-    patients, notes = [], []
-    folders = find_cases(data)
-    for folder in progress_of(folders, description="evaluating patients", console=Console(stderr=True)):
-        truth = read_truth(folder)
-        video = next(iter(sorted((folder / "dicom").rglob("*.dcm"))))
-        patients.append(str(dcmread(video, stop_before_pixels=True).PatientID))
-        notes += note_of_hospital_a(folder.name, truth)
-        try:
-            rows.append({"refused": 0.0, **compared(analysed(video, bundle, device), truth)})
-        except Refused as refused:
-            notes.append(f"{folder.name} was refused: {refused.reason}")
-            rows.append({"refused": 1.0})
-    names = sorted(set().union(*rows) | {"sara", "found", "ridge"})
-    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in names}
+
+    def measure(case: Film, _notes: list[str]) -> Row:
+        return {"refused": 0.0, **compared(analysed(case.video, bundle, device), case.truth)}
+
+    rows = measure_patients(data, read_film, measure, lambda _case: {"refused": 1.0})
+    columns, patients = rows.columns("sara", "found", "ridge"), rows.patient_ids
     metrics = {
         name: bootstrap(columns, statistic, patient_ids=patients)
-        for name, statistic in statistics(names).items()
+        for name, statistic in statistics(list(columns)).items()
     }
     return Evaluation(
         app="gait_ataxia",
         n=len(set(patients)),
         model_digest=bundle_digest(bundle),
         metrics=metrics,
-        notes=tuple(notes),
+        notes=tuple(rows.notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """A case whose points are not estimated yet.
+
+    Args:
+        name: Of its folder.
+        patient_id: From the object.
+        video: The object.
+        truth: Of truth.json.
+    """
+
+    name: str
+    patient_id: str
+    video: Path
+    truth: dict[str, Any]
+
+
+def read_film(folder: Path) -> Film:
+    """The video of a case folder, not decoded."""
+    video = next(iter(sorted((folder / "dicom").rglob("*.dcm"))))
+    patient_id = str(dcmread(video, stop_before_pixels=True).PatientID)
+    return Film(name=folder.name, patient_id=patient_id, video=video, truth=read_truth(folder))
 
 
 def statistics(names: list[str]) -> dict[str, Callable[[Columns], float]]:
@@ -113,7 +127,7 @@ def analysed(video: Path, bundle: Path, device: str) -> Findings:
     return app.analyse(job, opened, scene, app.track(opened, scene, pose))
 
 
-def compared(found: Findings, truth: dict[str, Any]) -> dict[str, float]:
+def compared(found: Findings, truth: dict[str, Any]) -> Row:
     """What one patient contributes, by column; absent where the case has no truth for it."""
     estimate, sara = found.estimate, float(truth["sara_total"])
     row = {

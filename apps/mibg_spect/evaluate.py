@@ -10,22 +10,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from apps.mibg_spect.cases import TruthCase, read_case
 from apps.mibg_spect.labels import LABELS, Phase
 from apps.mibg_spect.quantify import quantify
 from apps.mibg_spect.segment import segment
-from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import bootstrap, determination, mean_of
+from operators.evaluate.cases import Row, measure_patients
 from operators.evaluate.overlap import dice
 from operators.measure.decay import normalised_counts
-from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
+OVERLAPS = ("dice_heart", "dice_heart_denervated", "dice_lung", "dice_liver")
+TWICE = ("true", "found", "hmr")
+"""Columns of which there is one for each phase."""
 
 
 def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
@@ -41,29 +41,15 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
         FileNotFoundError: The folder holds no case.
         BrokenBundle: The bundle cannot be used.
     """
-    rows: list[dict[str, float]] = []
-    patients: list[str] = []
-    notes: list[str] = []
-    for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
-        case = read_case(folder)
-        patients.append(case.patient_id)
-        notes += note_of_hospital_a(case.name, case.truth)
-        try:
-            rows.append(measure_case(case, bundle, device))
-        except Refused as refused:
-            notes.append(f"{case.name} was refused: {refused.reason}")
-            rows.append(_refused_row(case))
-    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in _names(rows)}
+    found = measure_patients(
+        data, read_case, lambda case, _notes: measure_case(case, bundle, device), _refused_row
+    )
+    columns = found.columns(*OVERLAPS, *(f"{name}_{phase}" for name in TWICE for phase in Phase))
+    patients = found.patient_ids
     # Early and late counts of one patient are two rows of the same patient.
-    both = {
-        name: np.concatenate([columns[f"{name}_{phase}"] for phase in Phase])
-        for name in ("true", "found", "hmr")
-    }
+    both = {name: np.concatenate([columns[f"{name}_{phase}"] for phase in Phase]) for name in TWICE}
     twice = patients * 2
-    metrics = {
-        name: bootstrap(columns, mean_of(name), patient_ids=patients)
-        for name in ("dice_heart", "dice_heart_denervated", "dice_lung", "dice_liver")
-    }
+    metrics = {name: bootstrap(columns, mean_of(name), patient_ids=patients) for name in OVERLAPS}
     metrics["r2_heart_counts"] = bootstrap(both, determination("true", "found"), patient_ids=twice)
     metrics["hmr_mae"] = bootstrap(both, mean_of("hmr"), patient_ids=twice)
     return Evaluation(
@@ -71,17 +57,11 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
         n=len(set(patients)),
         model_digest=bundle_digest(bundle),
         metrics=metrics,
-        notes=tuple(notes),
+        notes=tuple(found.notes),
     )
 
 
-def _names(rows: list[dict[str, float]]) -> set[str]:
-    names = {f"{name}_{phase}" for name in ("true", "found", "hmr") for phase in Phase}
-    names |= {"dice_heart", "dice_heart_denervated", "dice_lung", "dice_liver"}
-    return names.union(*rows)
-
-
-def measure_case(case: TruthCase, bundle: Path, device: str) -> dict[str, float]:
+def measure_case(case: TruthCase, bundle: Path, device: str) -> Row:
     """What one patient contributes, by column; absent where the case has no truth for it.
 
     Raises:
@@ -136,6 +116,6 @@ def _true_counts(case: TruthCase, phase: Phase) -> float:
     )
 
 
-def _refused_row(case: TruthCase) -> dict[str, float]:
+def _refused_row(case: TruthCase) -> Row:
     row = {"dice_heart": 0.0, "dice_lung": 0.0, "dice_liver": 0.0}
     return row | ({"dice_heart_denervated": 0.0} if case.truth.get("denervated") else {})

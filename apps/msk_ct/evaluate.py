@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
 from apps.msk_ct.cases import TruthCase, read_case
@@ -24,8 +22,8 @@ from operators.bundle import inference_settings
 from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
+from operators.evaluate.cases import cases_of
 from operators.evaluate.surface import average_surface_distance_mm
-from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.select.digests import bundle_digest
 
 LEAST_ML = 3.0
@@ -70,9 +68,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto", profile: str = "
     patients: list[str] = []
     notes: list[str] = []
     graded: dict[str, list[float]] = {}
-    for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
-        case = read_case(folder)
-        notes += note_of_hospital_a(case.name, case.truth)
+    for case in cases_of(data, read_case, notes):
         found = measure_case(case, bundle, device, notes, profile=profile)
         rows += found
         patients += [case.patient_id] * len(found)
