@@ -210,11 +210,13 @@ def take(
     p = np.maximum(p + scene.attenuation, 0)
     detector = _detector(p, opening, pixel, department, technique, rng)
     counts = exposed(p, opening, detector, rng)
-    # Air is black whatever the rest: the grey scale is that of what the body covers.
-    covered = (opening > 0.5) & (counts < 0.3 * detector.counts)
-    grey = processed(counts, covered, pixel, _look(department, technique, rng))
-    if rng.random() < 0.75:
-        grey = np.where(opening > 0.5, grey, 0).astype(np.float32)
+    # Air is black whatever the rest: the grey scale is that of what the body covers. The vendor knows
+    # where the collimator was, blackens what is beyond it or leaves it as bright as what got no rays.
+    inside = opening > 0.5
+    covered = inside & (counts < 0.5 * detector.counts)
+    filled = np.where(inside, counts, np.float32(np.median(counts[covered])))
+    grey = processed(filled, covered, pixel, _look(department, technique, rng))
+    grey = np.where(inside, grey, np.float32(0 if rng.random() < 0.75 else 1)).astype(np.float32)
     marks = {
         s: marks_of(person, femur, s, places[s], beam, raster) for s in shown if _is_seen(s, beam, raster)
     }
@@ -363,7 +365,7 @@ def _look(department: Department, technique: str, rng: np.random.Generator) -> P
         equalise_mm=float(rng.uniform(16, 40)),
         detail=float(rng.uniform(*department.detail)),
         detail_mm=float(rng.uniform(0.8, 3.0)),
-        low=float(rng.uniform(0.3, 4)),
+        low=float(rng.uniform(0.2, 2.5)),
         high=float(rng.uniform(99.3, 99.95)),
         contrast=float(rng.uniform(*department.contrast)),
         centre=float(rng.uniform(0.35, 0.52)),
