@@ -8,8 +8,9 @@ configuration is evaluated: a network is one of `NETWORKS` with literal argument
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,18 @@ from torch import nn
 
 from operators.errors import BrokenBundle
 from operators.infer.bayesian_unet import BayesianUNet
-from operators.select.digests import bundle_digest
+from operators.select.digests import file_digest
 
 NETWORKS: dict[str, type[nn.Module]] = {
     f"monai.networks.nets.{network.__name__}": network
     for network in (BasicUNet, DenseNet, DynUNet, EfficientNetBN, ResNet, SegResNet, UNet)
 } | {"operators.infer.bayesian_unet.BayesianUNet": BayesianUNet}
 """What ``_target_`` of a network in inference.json may name."""
+
+DISTRIBUTIONS = {"monai": "monai", "pytorch": "torch", "numpy": "numpy", "xgboost": "xgboost"}
+"""What metadata.json calls a library, and its package."""
+LIBRARIES = ("monai", "pytorch", "numpy")
+"""Of a network."""
 
 
 def load_metadata(bundle: Path) -> dict[str, Any]:
@@ -59,18 +65,20 @@ def choose_device(wanted: str) -> torch.device:
 def load_network(bundle: Path, name: str, device: torch.device) -> nn.Module:
     """A network of the bundle with its weights, in evaluation mode; cached in the process.
 
-    The cache follows the bundle's digest: a bundle that has been trained again is read again.
+    The cache follows the content of the files: a bundle that has been trained again is read again.
 
     Raises:
         BrokenBundle: The network is not declared, not allowed, or its weights do not fit.
     """
-    return _cached_network(bundle.resolve(), name, str(device), bundle_digest(bundle))
+    files = (bundle / "configs" / "inference.json", _weights(bundle, name))
+    content = tuple(file_digest(path) if path.is_file() else "" for path in files)
+    return _cached_network(bundle.resolve(), name, str(device), content)
 
 
 @lru_cache(maxsize=32)
-def _cached_network(bundle: Path, name: str, device: str, _digest: str) -> nn.Module:
+def _cached_network(bundle: Path, name: str, device: str, _content: tuple[str, ...]) -> nn.Module:
     network = build_network(inference_settings(bundle), name)
-    weights = bundle / "models" / f"{name}.safetensors"
+    weights = _weights(bundle, name)
     try:
         state = {
             key: value.float() if value.is_floating_point() else value
@@ -80,6 +88,10 @@ def _cached_network(bundle: Path, name: str, device: str, _digest: str) -> nn.Mo
     except (OSError, SafetensorError, RuntimeError) as broken:
         raise BrokenBundle(f"{weights.name} does not hold the weights of {name}: {broken}") from broken
     return network.to(device).eval()
+
+
+def _weights(bundle: Path, name: str) -> Path:
+    return bundle / "models" / f"{name}.safetensors"
 
 
 def inference_settings(bundle: Path) -> dict[str, Any]:
@@ -111,7 +123,7 @@ def save_weights(network: nn.Module, bundle: Path, name: str) -> None:
         for key, value in network.state_dict().items()
     }
     (bundle / "models").mkdir(parents=True, exist_ok=True)
-    save_file(state, bundle / "models" / f"{name}.safetensors")
+    save_file(state, _weights(bundle, name))
 
 
 def update_inference(bundle: Path, settings: Mapping[str, Any]) -> None:
@@ -128,8 +140,67 @@ def update_inference(bundle: Path, settings: Mapping[str, Any]) -> None:
         earlier = held.get(key)
         both = isinstance(earlier, dict) and isinstance(value, Mapping)
         held[key] = dict(earlier or {}) | dict(value) if both else value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+    write_configuration(bundle, "inference", held)
+
+
+def write_configuration(
+    bundle: Path, name: str, content: Mapping[str, Any], *, indent: int | None = 2
+) -> None:
+    """Writes one of the bundle's JSON files.
+
+    Args:
+        bundle: Made when missing.
+        name: ``inference``, ``metadata``, or what else the app keeps there.
+        content: Of the file.
+        indent: None writes one line, for long lists of numbers.
+    """
+    configs = bundle / "configs"
+    configs.mkdir(parents=True, exist_ok=True)
+    (configs / f"{name}.json").write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+
+
+def described_model(
+    *,
+    app: str,
+    task: str,
+    description: str,
+    data_source: str,
+    data_type: str,
+    training: Mapping[str, Any],
+    libraries: Sequence[str] = LIBRARIES,
+) -> dict[str, Any]:
+    """Content of metadata.json, in the terms of the MONAI bundle specification; without the network's format.
+
+    Args:
+        app: Its name.
+        task: What the model does.
+        description: How.
+        data_source: What it was trained on.
+        data_type: Modality.
+        training: What a reader may want to know of it; ``kind`` is what results say.
+        libraries: Whose versions are told, see `DISTRIBUTIONS`.
+
+    >>> said = described_model(app="a", task="t", description="d", data_source="phantoms", data_type="CT",
+    ...                        training={"kind": "synthetic"}, libraries=("numpy",))
+    >>> said["name"], sorted(key for key in said if key.endswith("_version"))
+    ('a', ['numpy_version'])
+    """
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
+        "meta_schema_20240725.json",
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "first weights"},
+        **{f"{name}_version": version(DISTRIBUTIONS[name]).partition("+")[0] for name in libraries},
+        "name": app,
+        "task": task,
+        "description": description,
+        "authors": "dicom-node contributors",
+        "copyright": "Apache-2.0",
+        "data_source": data_source,
+        "data_type": data_type,
+        "intended_use": "Research use only. Not for diagnosis.",
+        "training": dict(training),
+    }
 
 
 def _read_json(path: Path) -> dict[str, Any]:
