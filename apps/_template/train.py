@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
+from operators.bundle import write_configuration
 from operators.phantom.identity import generator
 from operators.read.case_folders import training_kind
 
@@ -54,8 +54,6 @@ def _voxels(case: Case, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 
 def _write_configs(bundle: Path, *, kind: str, cases: int, seed: int) -> None:
     """What a MONAI bundle says of itself, and how it is applied."""
-    configs = bundle / "configs"
-    configs.mkdir(parents=True, exist_ok=True)
     metadata = {
         "version": "0.1.0",
         "monai_version": "1.6.1",
@@ -66,5 +64,5 @@ def _write_configs(bundle: Path, *, kind: str, cases: int, seed: int) -> None:
         "training": {"kind": kind, "cases": cases, "seed": seed},
     }
     inference = {"weights": WEIGHTS, "input": "smoothed attenuation, thousands of Hounsfield units"}
-    for name, content in (("metadata", metadata), ("inference", inference)):
-        (configs / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_configuration(bundle, "metadata", metadata)
+    write_configuration(bundle, "inference", inference)

@@ -7,9 +7,7 @@ calibration of Bolt's ratio from what was measured. No case of the evaluation's 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from apps.dat_spect.ratios import STANDARD_STRIATUM_ML
 from apps.dat_spect.scan import corrected_counts, measure_scan
 from apps.dat_spect.table import Row, row_of
 from apps.dat_spect.template import Template, load_template, save_template
+from operators.bundle import described_model, write_configuration
 from operators.errors import Refused
 from operators.read.case_folders import find_cases, training_kind
 from operators.train.loop import bars
@@ -175,32 +174,21 @@ def normal_ranges(rows: Sequence[Row], calibration: ScannerLine) -> dict[str, No
 
 
 def _write_configs(bundle: Path, settings: dict[str, Any], training: dict[str, Any]) -> None:
-    configs = bundle / "configs"
-    configs.mkdir(parents=True, exist_ok=True)
-    for name, content in (("inference", settings), ("metadata", metadata(training))):
-        (configs / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_configuration(bundle, "inference", settings)
+    write_configuration(bundle, "metadata", metadata(training))
 
 
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "first weights"},
-        "monai_version": version("monai"),
-        "numpy_version": version("numpy"),
-        "xgboost_version": version("xgboost"),
-        "name": "dat_spect",
-        "task": "Binding ratios and readable features of I-123 ioflupane SPECT",
-        "description": "A striatal template; F1 low uptake by gradient boosting, F2 asymmetry by nearest "
+    return described_model(
+        app="dat_spect",
+        task="Binding ratios and readable features of I-123 ioflupane SPECT",
+        description="A striatal template; F1 low uptake by gradient boosting, F2 asymmetry by nearest "
         "neighbours, F3 dot shape by logistic regression, fused with age; F4 directly by gradient boosting. "
         "Research use only.",
-        "authors": "dicom-node contributors",
-        "copyright": "Apache-2.0",
-        "data_source": training["kind"],
-        "data_type": "NM",
-        "intended_use": "Research use only. Not for diagnosis.",
-        "training": training
+        data_source=training["kind"],
+        data_type="NM",
+        training=training
         | {"components": COMPONENTS, "copies": COPIES, "boosting_rounds": ROUNDS, "boosting": TREES},
-    }
+        libraries=("monai", "numpy", "xgboost"),
+    )

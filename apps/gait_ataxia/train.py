@@ -8,7 +8,6 @@ models learn from those alone.
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from apps.gait_ataxia.network import (
     windows,
 )
 from apps.gait_ataxia.samples import Sample, error_bank, seen_sample, simulated_samples
-from operators.bundle import choose_device, save_weights
+from operators.bundle import choose_device, described_model, save_weights, write_configuration
 from operators.train.loop import average, cycle
 from operators.train.split import fold_of
 
@@ -271,8 +270,6 @@ def _write(
     found: NDArray[np.float64],
     training: dict[str, Any],
 ) -> None:
-    configs = bundle / "configs"
-    configs.mkdir(parents=True, exist_ok=True)
     for number, network in enumerate(networks, start=1):
         save_weights(network, bundle, f"fold_{number}")
     sara = np.array([sample.sara for sample in samples])
@@ -297,37 +294,19 @@ def _write(
             sample.features.view for sample, is_chosen in zip(samples, chosen, strict=True) if is_chosen
         ],
     }
-    _write_json(configs / "inference.json", inference)
-    _write_json(configs / "cohort.json", cohort)
-    _write_json(configs / "metadata.json", metadata(training))
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=None) + "\n", encoding="utf-8")
+    for name, content in (("inference", inference), ("cohort", cohort), ("metadata", metadata(training))):
+        write_configuration(bundle, name, content, indent=None)
 
 
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
     is_synthetic = training["walks_simulated"] > 0
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "first weights"},
-        "monai_version": "1.6.1",
-        "pytorch_version": "2.13.0",
-        "numpy_version": "2.4.6",
-        "name": "gait_ataxia",
-        "task": "Estimate of the SARA total score from a video of a walk",
-        "description": "Five small Transformers on body points and gait parameters."
+    return described_model(
+        app="gait_ataxia",
+        task="Estimate of the SARA total score from a video of a walk",
+        description="Five small Transformers on body points and gait parameters."
         + (" Research use, trained on synthetic data." if is_synthetic else ""),
-        "authors": "dicom-node contributors",
-        "copyright": "Apache-2.0",
-        "data_source": "synthetic walkers" if is_synthetic else "the site's own cases",
-        "data_type": "XC",
-        "intended_use": "Research use only. Not for diagnosis.",
-        "training": {
-            "kind": "synthetic" if is_synthetic else "the site's own cases",
-            **training,
-        },
-    }
+        data_source="synthetic walkers" if is_synthetic else "the site's own cases",
+        data_type="XC",
+        training={"kind": "synthetic" if is_synthetic else "the site's own cases", **training},
+    )

@@ -8,7 +8,6 @@ hospital and of other seeds than those of ``--shift``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,14 @@ from apps.mibg_spect.labels import LABELS
 from apps.mibg_spect.prepare import CUBE, SPACING_MM
 from apps.mibg_spect.samples import FIRST_SYNTHETIC_SEED, Sample, sample_of_folder, simulated_samples
 from apps.mibg_spect.segment import with_organs
-from operators.bundle import build_network, choose_device, load_network, save_weights
+from operators.bundle import (
+    build_network,
+    choose_device,
+    described_model,
+    load_network,
+    save_weights,
+    write_configuration,
+)
 from operators.phantom.identity import generator
 from operators.read.case_folders import find_cases, training_kind
 from operators.select.digests import bundle_digest
@@ -249,39 +255,25 @@ def inference_configuration() -> dict[str, Any]:
 
 
 def _write_bundle(bundle: Path, organs: nn.Module, heart: nn.Module, training: dict[str, Any]) -> None:
-    configs = bundle / "configs"
-    configs.mkdir(parents=True, exist_ok=True)
     save_weights(organs, bundle, "organs")
     save_weights(heart, bundle, "heart")
-    _write_json(configs / "inference.json", inference_configuration())
-    _write_json(configs / "metadata.json", metadata(training))
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_configuration(bundle, "inference", inference_configuration())
+    write_configuration(bundle, "metadata", metadata(training))
 
 
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
     channels = {str(i): {"description": name} for i, name in enumerate(("early counts", "late counts"))}
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "first weights"},
-        "monai_version": "1.6.1",
-        "pytorch_version": "2.13.0",
-        "numpy_version": "2.4.6",
-        "name": "mibg_spect",
-        "task": "Segmentation of lungs, liver and heart on I-123 MIBG SPECT",
-        "description": "Two 3-D U-Nets: lungs and liver first, then the heart with their probabilities. "
+    head = described_model(
+        app="mibg_spect",
+        task="Segmentation of lungs, liver and heart on I-123 MIBG SPECT",
+        description="Two 3-D U-Nets: lungs and liver first, then the heart with their probabilities. "
         "Research use only.",
-        "authors": "dicom-node contributors",
-        "copyright": "Apache-2.0",
-        "data_source": f"{training['kind']}; {training['simulated']} simulated patients besides",
-        "data_type": "NM",
-        "intended_use": "Research use only. Not for diagnosis.",
-        "training": training,
+        data_source=f"{training['kind']}; {training['simulated']} simulated patients besides",
+        data_type="NM",
+        training=training,
+    )
+    return head | {
         "network_data_format": {
             "inputs": {
                 "image": {

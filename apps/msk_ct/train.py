@@ -7,7 +7,6 @@ well outlined, which is where the flag for low expected accuracy comes from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,15 @@ from apps.msk_ct.prepare import CHANNELS, CONTEXT_MM, PIXEL_MM, SLICE_MM
 from apps.msk_ct.samples import Sample, read_samples, slice_weights
 from apps.msk_ct.segment import PROFILES
 from apps.msk_ct.structures import STRUCTURES
-from operators.bundle import build_network, choose_device, inference_settings, load_metadata, save_weights
+from operators.bundle import (
+    build_network,
+    choose_device,
+    described_model,
+    inference_settings,
+    load_metadata,
+    save_weights,
+    write_configuration,
+)
 from operators.infer.bayesian_unet import BayesianUNet
 from operators.phantom.identity import generator
 from operators.read.case_folders import find_cases, refuse_hospital_b, training_kind
@@ -117,11 +124,9 @@ def train(
         "patients": len(learning),
         "held_out_patients": len(held_out),
     }
-    configs = bundle / "configs"
-    configs.mkdir(parents=True, exist_ok=True)
     save_weights(learned, bundle, "structures")
-    _write_json(configs / "inference.json", settings)
-    _write_json(configs / "metadata.json", metadata(training))
+    write_configuration(bundle, "inference", settings)
+    write_configuration(bundle, "metadata", metadata(training))
     folders = find_cases(data)
     calibrate_bundle(bundle, [folders[i] for i in held_out])
 
@@ -152,13 +157,11 @@ def calibrate_bundle(bundle: Path, folders: Sequence[Path]) -> None:
             name = STRUCTURES[int(row["structure"]) - 1].name
             pairs.setdefault(name, []).append((row["psv"], row["dice"]))
     confidence = calibrate(pairs, passes=PROFILES[CALIBRATED].passes, profile=CALIBRATED)
-    _write_json(
-        bundle / "configs" / "inference.json", inference_settings(bundle) | {"confidence": confidence}
-    )
+    write_configuration(bundle, "inference", inference_settings(bundle) | {"confidence": confidence})
     described = load_metadata(bundle)
     described["training"]["held_out_patients"] = len(folders)  # never their IDs
     described["training"]["held_out_dice"] = round(float(np.mean([row["dice"] for row in rows])), 4)
-    _write_json(bundle / "configs" / "metadata.json", described)
+    write_configuration(bundle, "metadata", described)
 
 
 def slice_loss(samples: list[Sample], elsewhere: list[Sample], seed: int, steps: int) -> LossOf:
@@ -226,31 +229,19 @@ def inference_configuration() -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
     names = ["background", *(structure.name for structure in STRUCTURES)]
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "first weights"},
-        "monai_version": "1.6.1",
-        "pytorch_version": "2.13.0",
-        "numpy_version": "2.4.6",
-        "name": "msk_ct",
-        "task": "Segmentation of 19 muscles and 3 bones on CT of hip and thigh, with uncertainty",
-        "description": "Bayesian U-Net by Monte Carlo dropout on axial slices with their surroundings. "
+    head = described_model(
+        app="msk_ct",
+        task="Segmentation of 19 muscles and 3 bones on CT of hip and thigh, with uncertainty",
+        description="Bayesian U-Net by Monte Carlo dropout on axial slices with their surroundings. "
         "Research use only.",
-        "authors": "dicom-node contributors",
-        "copyright": "Apache-2.0",
-        "data_source": str(training["kind"]),
-        "data_type": "CT",
-        "intended_use": "Research use only. Not for diagnosis.",
-        "training": training,
+        data_source=str(training["kind"]),
+        data_type="CT",
+        training=training,
+    )
+    return head | {
         "network_data_format": {
             "inputs": {
                 "image": {

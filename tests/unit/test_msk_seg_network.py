@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from apps.msk_ct import evaluate as evaluation
 from apps.msk_ct import train as training
-from apps.msk_ct.cases import TruthCase, find_cases, read_case
+from apps.msk_ct.cases import TruthCase, read_case
 from apps.msk_ct.confidence import relative_variance
 from apps.msk_ct.elsewhere import elsewhere_samples
 from apps.msk_ct.phantom import Case, generate, simulate
@@ -28,6 +28,7 @@ from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.infer.bayesian_unet import BayesianUNet
 from operators.infer.monte_carlo import draws_of, run_passes
+from operators.read.case_folders import find_cases
 from operators.read.ct import CtVolume
 from operators.train.split import split_patients
 
