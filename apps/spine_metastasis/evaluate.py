@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from apps.spine_metastasis.cases import TrueVertebra, TruthCase, read_case
 from apps.spine_metastasis.classify import MALIGNANT, OSTEOPOROTIC, Judge, JudgedVertebra
@@ -21,13 +19,12 @@ from apps.spine_metastasis.detect import DETECTOR, find_spine
 from apps.spine_metastasis.findings import Findings, findings_of
 from apps.spine_metastasis.labels import LEVELS, FractureClass
 from operators.bundle import choose_device
-from operators.errors import Refused
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
 from operators.evaluate.calibration import expected_calibration_error, reliability
+from operators.evaluate.cases import Row, measure_patients
 from operators.evaluate.classification import area_under_curve
 from operators.infer.landmarks import Detector
-from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -74,16 +71,8 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
         BrokenBundle: The bundle cannot be used.
     """
     models = Models.load(bundle, device)
-    rows: list[dict[str, float]] = []
-    patients: list[str] = []
-    notes: list[str] = []
-    for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
-        case = read_case(folder)
-        patients.append(case.patient_id)
-        notes += note_of_hospital_a(case.name, case.truth)
-        rows.append(measure_case(case, models, notes))
-    names = sorted(set().union(*rows))
-    columns = {name: np.array([row.get(name, MISSING) for row in rows]) for name in names}
+    found = measure_patients(data, read_case, lambda case, notes: measure_case(case, models, notes), _refused)
+    columns = found.columns("malignant", "vertebrae", "matched", "fractures")
     statistics: dict[str, Callable[[Columns], float]] = {
         "auc": _area("score"),
         "auc_t1": _area("score_t1"),
@@ -101,29 +90,28 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     }
     return Evaluation(
         app="spine_metastasis",
-        n=len(set(patients)),
+        n=len(set(found.patient_ids)),
         model_digest=bundle_digest(bundle),
         metrics={
-            name: bootstrap(columns, statistic, patient_ids=patients)
+            name: bootstrap(columns, statistic, patient_ids=found.patient_ids)
             for name, statistic in statistics.items()
         },
-        notes=(*describe(columns), *notes),
+        notes=(*describe(columns), *found.notes),
     )
 
 
-def measure_case(case: TruthCase, models: Models, notes: list[str]) -> dict[str, float]:
+def measure_case(case: TruthCase, models: Models, notes: list[str]) -> Row:
     """What one patient contributes, by column; absent where it does not count for a metric.
 
     Args:
         case: The patient.
         models: Of the bundle.
-        notes: A sentence is added for a patient who is refused or whose fracture is not found.
+        notes: A sentence is added for a patient whose fracture is not found.
+
+    Raises:
+        Refused: There is no spine in the pictures.
     """
-    try:
-        spine = find_spine(case.stacks, models.detector)
-    except Refused as refused:
-        notes.append(f"{case.name} was refused: {refused.reason}")
-        return _refused(case)
+    spine = find_spine(case.stacks, models.detector)
     judged = models.judge.judge(case.stacks, spine.vertebrae, maps=False)
     findings = findings_of(case.stacks, spine, judged)
     pairs = matched(case.vertebrae, judged)
@@ -158,7 +146,7 @@ def matched(
 
 def _of_fractures(
     case: TruthCase, findings: Findings, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]
-) -> dict[str, float]:
+) -> Row:
     hits = [
         (one, other)
         for one, other in pairs
@@ -173,7 +161,7 @@ def _of_fractures(
     }
 
 
-def _of_levels(case: TruthCase, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]) -> dict[str, float]:
+def _of_levels(case: TruthCase, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]) -> Row:
     known = [(one.level, other.vertebra.level) for one, other in pairs if one.level in LEVELS]
     right = sum(true == found for true, found in known)
     wrong = sum(found is not None and true != found for true, found in known)
@@ -183,7 +171,7 @@ def _of_levels(case: TruthCase, pairs: Sequence[tuple[TrueVertebra, JudgedVerteb
     return out
 
 
-def _of_patient(case: TruthCase, findings: Findings) -> dict[str, float]:
+def _of_patient(case: TruthCase, findings: Findings) -> Row:
     worst = findings.worst
     is_malignant = float(case.fracture == FractureClass.MALIGNANT)
     out = {"malignant": is_malignant, "score": 0.0 if worst is None else worst.p_malignant}
@@ -201,7 +189,7 @@ def _of_patient(case: TruthCase, findings: Findings) -> dict[str, float]:
     return out | {"is_right": is_right, f"is_right_{case.fracture.name.lower()}": is_right}
 
 
-def _refused(case: TruthCase) -> dict[str, float]:
+def _refused(case: TruthCase) -> Row:
     """A refused patient: nothing found, nothing right."""
     out = {
         "vertebrae": float(len(case.vertebrae)),
@@ -268,7 +256,7 @@ def confidences(rows: Columns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 def describe(columns: Columns) -> list[str]:
     """What the numbers are of."""
-    fractured = columns.get("malignant", np.array([]))
+    fractured = columns["malignant"]
     counts = {
         "patients with a fresh fracture": int(np.isfinite(fractured).sum()),
         "of them malignant": int(np.nansum(fractured)),

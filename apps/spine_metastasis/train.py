@@ -7,9 +7,7 @@ have not seen calibrates them, one by one and fused, and is told in metadata.jso
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from apps.spine_metastasis.detect import DETECTOR, NAMES, PIXEL_MM
 from apps.spine_metastasis.fit import HeldOut, fit_calibration
 from apps.spine_metastasis.labels import FractureClass, Weighting
 from apps.spine_metastasis.samples import Sample, read_samples
-from operators.bundle import choose_device, update_inference
+from operators.bundle import choose_device, described_model, update_inference, write_configuration
 from operators.evaluate.classification import area_under_curve
 from operators.measure.decision import fuse
 from operators.read.case_folders import find_cases, refuse_hospital_b, training_kind
@@ -124,8 +122,7 @@ def train(
         **learned,
         "held_out": held_out_figures(held_out, calibration),
     }
-    text = json.dumps(metadata(training), indent=2)
-    (bundle / "configs" / "metadata.json").write_text(text + "\n", encoding="utf-8")
+    write_configuration(bundle, "metadata", metadata(training))
 
 
 def pictures_of(samples: Sequence[Sample], weighting: Weighting) -> LabelledImages:
@@ -221,24 +218,16 @@ def _learn_places(
 
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "first weights"},
-        "monai_version": version("monai"),
-        "pytorch_version": version("torch").partition("+")[0],
-        "numpy_version": version("numpy"),
-        "name": "spine_metastasis",
-        "task": "Osteoporotic and malignant fractures of vertebrae on sagittal T1 and STIR",
-        "description": "A landmark network finds vertebrae; five networks for each sequence tell not "
+    described = described_model(
+        app="spine_metastasis",
+        task="Osteoporotic and malignant fractures of vertebrae on sagittal T1 and STIR",
+        description="A landmark network finds vertebrae; five networks for each sequence tell not "
         "fractured, osteoporotic and malignant; probabilities are calibrated and fused. Research use only.",
-        "authors": "dicom-node contributors",
-        "copyright": "Apache-2.0",
-        "data_source": str(training["kind"]),
-        "data_type": "MR",
-        "intended_use": "Research use only. Not for diagnosis.",
-        "training": training,
+        data_source=str(training["kind"]),
+        data_type="MR",
+        training=training,
+    )
+    return described | {
         "network_data_format": {
             "inputs": {
                 "image": {
