@@ -7,7 +7,7 @@ altogether.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +33,13 @@ class Limits:
 
     Args:
         least_probability: Below it nothing is decided.
+        sure: Views that say different things contradict each other where both are at least this sure.
         unreadable_from: Probability of metal or a cast from which a hip is left out.
         fusion_temperature: Makes fused probabilities as sure as they are right.
     """
 
     least_probability: float = LEAST
+    sure: float = LEAST
     unreadable_from: float = 0.5
     fusion_temperature: float = 1.0
 
@@ -217,18 +219,31 @@ def one_of_each_view(readings: Sequence[Reading]) -> tuple[tuple[Reading, ...], 
 def judged(side: Side, readings: tuple[Reading, ...], limits: Limits) -> HipFindings:
     """The views of a hip, fused, and the decision."""
     probabilities = fused_probabilities([one.probabilities for one in readings], limits.fusion_temperature)
-    parts = {VIEW_TITLES[one.hip.view]: one.probabilities for one in readings}
+    parts = {one.hip.view: one.probabilities for one in readings}
     return HipFindings(
         side=side,
         readings=readings,
         probabilities=probabilities,
-        decision=decide(
-            probabilities,
-            parts if len(parts) > 1 else {},
-            classes=[fracture.title for fracture in CLASSES],
-            least=limits.least_probability,
-            sure=limits.least_probability,
-        ),
+        decision=decision_on(probabilities, parts, limits),
+    )
+
+
+def decision_on(
+    fused: NDArray[np.float64], parts: Mapping[View, NDArray[np.float64]], limits: Limits
+) -> Decision:
+    """The answer for a hip, or why there is none.
+
+    Args:
+        fused: ``(3,)`` of all views.
+        parts: ``(3,)`` of each view.
+        limits: Of the bundle.
+    """
+    return decide(
+        fused,
+        {VIEW_TITLES[view]: part for view, part in parts.items()} if len(parts) > 1 else {},
+        classes=[fracture.title for fracture in CLASSES],
+        least=limits.least_probability,
+        sure=limits.sure,
     )
 
 

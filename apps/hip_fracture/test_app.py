@@ -25,11 +25,12 @@ from apps.hip_fracture.classify import Reading
 from apps.hip_fracture.detect import Hip, Problem, box_yx, checked_view, joints_of, trochanters_of
 from apps.hip_fracture.evaluate import evaluate
 from apps.hip_fracture.findings import Limits, fused_probabilities, judged, one_of_each_view
+from apps.hip_fracture.fit import HeldOut, fit_limits
 from apps.hip_fracture.labels import CLASSES, Fracture, Landmark
 from apps.hip_fracture.phantom import generate
 from apps.hip_fracture.prepare import CROP_PX, MARGIN_PX, channels, cut_out, overview, place
 from apps.hip_fracture.samples import UNREADABLE_LABEL, points_of, samples_of
-from apps.hip_fracture.train import Trained, fused_out_of_fold, train
+from apps.hip_fracture.train import Trained, held_out_of, train
 from operators.errors import Refused
 from operators.infer.landmarks import Peak
 from operators.job import AnalysisJob
@@ -755,9 +756,34 @@ def test_only_readable_hips_with_both_views_calibrate_the_fusion(case):
         View.AP: _trained(ap, [[0.2, 0.6, 0.1, 0.1]] * len(ap)),
         View.LATERAL: _trained(lateral, [[0.0, 1.0, 0.0, 0.0]]),
     }
-    fused, labels = fused_out_of_fold(views)
-    assert labels.tolist() == [CLASSES.index(Fracture.NECK)]
-    assert fused[0].tolist() == pytest.approx([0.5 * 0.2 / 0.9, 0.5 * 0.6 / 0.9 + 0.5, 0.5 * 0.1 / 0.9])
+    (held_out,) = held_out_of(views)
+    assert CLASSES[held_out.answer] is Fracture.NECK
+    assert held_out.parts[View.AP].tolist() == pytest.approx([0.2 / 0.9, 0.6 / 0.9, 0.1 / 0.9])
+    assert held_out.parts[View.LATERAL].tolist() == pytest.approx([0.0, 1.0, 0.0])
+
+
+def _held_out(ap: list[float], lateral: list[float], answer: Fracture) -> HeldOut:
+    parts = {View.AP: np.array(ap), View.LATERAL: np.array(lateral)}
+    return HeldOut(parts=parts, answer=CLASSES.index(answer))
+
+
+def test_a_fracture_that_one_view_hides_does_not_become_a_contradiction():
+    hidden = _held_out([0.7, 0.3, 0.0], [0.0, 1.0, 0.0], Fracture.NECK)
+    plain = _held_out([0.0, 1.0, 0.0], [0.0, 1.0, 0.0], Fracture.NECK)
+    sound = _held_out([0.9, 0.1, 0.0], [0.9, 0.1, 0.0], Fracture.NONE)
+    limits = fit_limits([hidden] * 4 + [plain] * 20 + [sound] * 20)
+    assert limits.sure > 0.7
+
+
+def test_views_that_mislead_as_often_as_not_contradict_each_other():
+    hidden = _held_out([0.8, 0.2, 0.0], [0.05, 0.95, 0.0], Fracture.NECK)
+    misled = _held_out([0.8, 0.2, 0.0], [0.05, 0.95, 0.0], Fracture.NONE)
+    plain = _held_out([0.0, 1.0, 0.0], [0.0, 1.0, 0.0], Fracture.NECK)
+    assert fit_limits([hidden] * 5 + [misled] * 5 + [plain] * 20).sure <= 0.8
+
+
+def test_too_few_hips_with_both_views_set_no_limits():
+    assert fit_limits([]) == Limits()
 
 
 def test_the_evaluation_counts_hips_and_leaves_operated_ones_out(cases, tmp_path):

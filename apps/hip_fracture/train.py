@@ -8,11 +8,9 @@ No case of the evaluation's hospital is touched.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +21,27 @@ from rich.progress import Progress
 
 from apps.hip_fracture.classify import CLASSIFIER_NAMES, UNREADABLE, readable_part
 from apps.hip_fracture.detect import NAME as DETECTOR
+from apps.hip_fracture.findings import Limits, decision_on, fused_probabilities
+from apps.hip_fracture.fit import HeldOut, fit_limits
 from apps.hip_fracture.labels import CLASSES, VIEWS, Landmark
 from apps.hip_fracture.prepare import CROP_PX, OVERVIEW_MM
 from apps.hip_fracture.samples import UNREADABLE_LABEL, CaseSamples, HipSample, Overview, read_samples
-from operators.bundle import choose_device, inference_settings, update_inference
+from operators.bundle import (
+    choose_device,
+    described_model,
+    inference_settings,
+    update_inference,
+    write_configuration,
+)
 from operators.errors import Refused
 from operators.infer.landmarks import Detector
-from operators.measure.decision import LEAST, fuse
+from operators.measure.decision import fuse
 from operators.read.case_folders import find_cases, refuse_hospital_b, training_kind
 from operators.read.projection import Side, View
 from operators.train.augment_images import ImageAugmentation
 from operators.train.classifier import ClassifierPlan, LabelledImages, TrainedClassifier, train_classifier
 from operators.train.landmarks import LandmarkCase, LandmarkPlan, train_landmarks
 from operators.train.loop import bars
-from operators.train.temperature import fit_temperature
 
 OWN_BUNDLE = Path(__file__).parent / "model"
 LEAST_MARKED = 20
@@ -118,10 +123,8 @@ def train(
                     backbone=backbone,
                 ),
             )
-    both = (
-        (np.zeros((0, len(CLASSES))), np.zeros(0, np.int64)) if shuffle_labels else fused_out_of_fold(views)
-    )
-    _write(bundle, views, both, told | {"kind": training_kind(folders)})
+    held_out = () if shuffle_labels else held_out_of(views)
+    _write(bundle, views, held_out, told | {"kind": training_kind(folders)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,57 +218,33 @@ def _labelled(hips: Sequence[HipSample]) -> LabelledImages:
 
 
 def _write(
-    bundle: Path,
-    views: dict[View, Trained],
-    both: tuple[NDArray[np.float64], NDArray[np.int64]],
-    told: dict[str, Any],
+    bundle: Path, views: dict[View, Trained], held_out: Sequence[HeldOut], told: dict[str, Any]
 ) -> None:
-    fused, labels = both
-    temperature = round(fit_temperature(np.log(np.maximum(fused, 1e-9)), labels), 4) if len(labels) else 1.0
-    update_inference(
-        bundle,
-        {"hip": {"unreadable_from": 0.5, "least_probability": LEAST, "fusion_temperature": temperature}},
-    )
-    accuracy = float((fused.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
+    limits = fit_limits(held_out)
+    update_inference(bundle, {"hip": asdict(limits)})
     training = told | {CLASSIFIER_NAMES[view]: trained.result.report for view, trained in views.items()}
-    training["both_views"] = {
-        "hips": len(labels),
-        "accuracy_out_of_fold": round(accuracy, 4) if len(labels) else None,
-        "fusion_temperature": temperature,
-    }
-    text = json.dumps(metadata(training), indent=2)
-    (bundle / "configs" / "metadata.json").write_text(text + "\n", encoding="utf-8")
+    training["both_views"] = {"hips": len(held_out)}
+    if held_out:
+        training["both_views"] |= out_of_fold_figures(held_out, limits)
+    write_configuration(bundle, "metadata", metadata(training))
 
 
 def metadata(training: dict[str, Any]) -> dict[str, Any]:
     """Content of metadata.json, in the terms of the MONAI bundle specification."""
-    return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "meta_schema_20240725.json",
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "first weights"},
-        "monai_version": version("monai"),
-        "pytorch_version": version("torch").partition("+")[0],
-        "numpy_version": version("numpy"),
-        "name": "hip_fracture",
-        "task": "Fracture of the proximal femur on AP and lateral radiographs of the hip",
-        "description": "A detector of hip joints and trochanters (U-Net), and for each view five residual "
+    return described_model(
+        app="hip_fracture",
+        task="Fracture of the proximal femur on AP and lateral radiographs of the hip",
+        description="A detector of hip joints and trochanters (U-Net), and for each view five residual "
         "networks that tell neck fracture, trochanteric fracture, none, and what cannot be read. "
         "Research use only.",
-        "authors": "dicom-node contributors",
-        "copyright": "Apache-2.0",
-        "data_source": str(training["kind"]),
-        "data_type": "CR, DX",
-        "intended_use": "Research use only. Not for diagnosis.",
-        "training": training,
-    }
+        data_source=str(training["kind"]),
+        data_type="CR, DX",
+        training=training,
+    )
 
 
-def fused_out_of_fold(views: dict[View, Trained]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean probabilities ``(n, 3)`` of readable hips with both views, and their answers ``(n,)``.
-
-    By networks that have not learned from the patient.
-    """
+def held_out_of(views: dict[View, Trained]) -> tuple[HeldOut, ...]:
+    """Readable hips with both views, and what networks say that have not learned from the patient."""
     by_hip: dict[tuple[str, Side], dict[View, list[NDArray[np.float64]]]] = {}
     answers: dict[tuple[str, Side], int] = {}
     for view, trained in views.items():
@@ -277,6 +256,21 @@ def fused_out_of_fold(views: dict[View, Trained]) -> tuple[NDArray[np.float64], 
             key = hip.patient_id, hip.side
             by_hip.setdefault(key, {}).setdefault(view, []).append(readable_part(probabilities)[0])
             answers[key] = int(label)
-    both = [key for key, seen in by_hip.items() if len(seen) == len(VIEWS)]
-    fused = [fuse([fuse(parts) for parts in by_hip[key].values()]) for key in both]
-    return np.array(fused).reshape(-1, len(CLASSES)), np.array([answers[key] for key in both], dtype=np.int64)
+    return tuple(
+        HeldOut(parts={view: fuse(parts) for view, parts in seen.items()}, answer=answers[key])
+        for key, seen in by_hip.items()
+        if len(seen) == len(VIEWS)
+    )
+
+
+def out_of_fold_figures(held_out: Sequence[HeldOut], limits: Limits) -> dict[str, float]:
+    """Accuracy of the likeliest answer, one network for each view: fused and alone; and the undecided."""
+    answers = np.array([hip.answer for hip in held_out])
+    fused = [fused_probabilities(list(hip.parts.values()), limits.fusion_temperature) for hip in held_out]
+    decisions = [decision_on(one, hip.parts, limits) for one, hip in zip(fused, held_out, strict=True)]
+    figures = {"accuracy": np.mean(np.stack(fused).argmax(axis=1) == answers)}
+    for view in VIEWS:
+        alone = np.stack([hip.parts[view] for hip in held_out])
+        figures[f"accuracy_{CLASSIFIER_NAMES[view]}"] = np.mean(alone.argmax(axis=1) == answers)
+    figures["indeterminate_share"] = np.mean([decision.is_indeterminate for decision in decisions])
+    return {name: round(float(value), 4) for name, value in figures.items()}
