@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from apps.hip_fracture.cases import TrueHip, TruthCase, read_case
 from apps.hip_fracture.findings import Findings, Limits, analyse, judged, limits_of
@@ -25,8 +23,8 @@ from operators.bundle import choose_device
 from operators.errors import Refused
 from operators.evaluate import Evaluation, Metric
 from operators.evaluate.bootstrap import bootstrap, mean_of
+from operators.evaluate.cases import cases_of
 from operators.evaluate.classification import INDETERMINATE, classification_metrics, confusion
-from operators.read.case_folders import find_cases, note_of_hospital_a
 from operators.read.projection import Side, View
 from operators.select.digests import bundle_digest
 
@@ -73,10 +71,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     limits = limits_of(bundle)
     rows: list[Row] = []
     notes: list[str] = []
-    folders = find_cases(data)
-    for folder in track(folders, description="evaluating patients", console=Console(stderr=True)):
-        case = read_case(folder)
-        notes += note_of_hospital_a(case.name, case.truth)
+    for case in cases_of(data, read_case, notes):
         found, reason = analysed(case, bundle, where)
         if reason:
             notes.append(f"{case.name} was refused: {reason}")

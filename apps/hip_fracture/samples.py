@@ -124,7 +124,7 @@ def samples_of(case: TruthCase, detector: Detector | None) -> CaseSamples:
     remarks = list(case.problems)
     for image in case.images:
         if image.radiograph.grey_is_suspect:
-            remarks.append(f"{case.name}: {image.radiograph.header.SOPInstanceUID} contradicts its polarity")
+            remarks.append(f"{case.name}: the picture of an image contradicts its polarity")
             continue
         if image.marks:
             is_inverted_too = number_of(image, "inverted") % INVERTED_EVERY == 0
