@@ -30,7 +30,7 @@ from operators.bundle import (
     write_configuration,
 )
 from operators.phantom.identity import generator
-from operators.read.case_folders import find_cases, training_kind
+from operators.read.case_folders import SYNTHETIC, find_cases, training_kind
 from operators.select.digests import bundle_digest
 from operators.train.augment import Augmentation, augment
 from operators.train.loop import Batch, Schedule, bars, train_network
@@ -135,7 +135,7 @@ def train(
         organs,
         heart,
         {
-            "kind": training_kind(data),
+            "kind": SYNTHETIC if synthetic_seeds else training_kind(data),
             "seed": seed,
             "start": None if start is None else bundle_digest(start),
             "steps": steps,

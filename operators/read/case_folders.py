@@ -56,17 +56,17 @@ def is_phantom(truth: Mapping[str, Any]) -> bool:
 
 
 def training_kind(cases: Path | Iterable[Path]) -> str:
-    """``synthetic`` when all cases are phantoms, else the sites that the patients' truths name.
+    """``synthetic`` when any case is a phantom, else the sites that the patients' truths name.
 
-    Results say it wherever a reader sees them.
+    Results say it wherever a reader sees them, and a few patients do not undo many phantoms.
 
     Args:
         cases: Case folders, or the folder that holds them.
     """
-    patients = [truth for truth in map(read_truth, _folders(cases)) if not is_phantom(truth)]
-    if not patients:
+    truths = [read_truth(folder) for folder in _folders(cases)]
+    if any(is_phantom(truth) for truth in truths):
         return SYNTHETIC
-    sites = sorted({str(truth["site"]) for truth in patients if truth.get("site")})
+    sites = sorted({str(truth["site"]) for truth in truths if truth.get("site")})
     return ", ".join(sites) or "the site's own cases"
 
 

@@ -63,12 +63,13 @@ def test_a_case_that_does_not_say_what_it_is_counts_as_a_patient() -> None:
     ("truths", "kind"),
     [
         ([PHANTOM, PHANTOM], "synthetic"),
-        ([PHANTOM, {"site": "Kanazawa"}, {}], "Kanazawa"),
+        ([PHANTOM, {"site": "Kanazawa"}, {}], "synthetic"),
+        ([{"site": "Kanazawa"}, {}], "Kanazawa"),
         ([{"site": "Kyoto"}, {"site": "Chiba"}], "Chiba, Kyoto"),
-        ([PHANTOM, {}], "the site's own cases"),
+        ([{}, {}], "the site's own cases"),
     ],
 )
-def test_a_model_trained_on_patients_does_not_call_itself_synthetic(
+def test_a_model_calls_itself_synthetic_when_any_of_its_patients_is(
     tmp_path: Path, truths: list[dict[str, Any]], kind: str
 ) -> None:
     folders = [made_case(tmp_path / str(number), truth) for number, truth in enumerate(truths)]
