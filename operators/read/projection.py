@@ -46,7 +46,7 @@ def view_of(dataset: Dataset) -> View | None:
 
 
 def side_of(dataset: Dataset) -> Side | None:
-    """The side; None when nothing tells.
+    """The side; None when nothing tells, or `side_contradiction` says why not.
 
     >>> from pydicom.dataset import Dataset
     >>> dataset = Dataset(); dataset.SeriesDescription = "Rt. HIP_AXIAL"
@@ -54,5 +54,17 @@ def side_of(dataset: Dataset) -> Side | None:
     (<Side.RIGHT: 'R'>, <View.LATERAL: 'LATERAL'>)
     """
     with QUIET:
-        name = clinical.side_of(dataset)
+        name = clinical.side_told(dataset).side
     return None if name is None else Side(name)
+
+
+def side_contradiction(dataset: Dataset) -> str:
+    """Which two attributes name opposite sides, a part of a sentence; empty when none do.
+
+    >>> from pydicom.dataset import Dataset
+    >>> dataset = Dataset(); dataset.ImageLaterality, dataset.ProtocolName = "L", "Rt. HIP_AXIAL"
+    >>> side_of(dataset), side_contradiction(dataset)
+    (None, 'ImageLaterality says left, ProtocolName says right')
+    """
+    with QUIET:
+        return clinical.side_told(dataset).contradiction

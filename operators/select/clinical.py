@@ -7,12 +7,15 @@ ones in particular, often hold only the latter.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from operators.select.attributes import as_number, first_value, folded, numbers_at, values_at
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydicom.dataset import Dataset
 
     from operators.select.headers import InstanceHeader
@@ -63,19 +66,28 @@ PROJECTION_TEXT = (
     "PerformedProcedureStepDescription",
     "StudyDescription",
 )
-"""Texts that name view and side, the one that is nearest to the single image first."""
+"""Texts that name the view, the one that is nearest to the single image first."""
+
+SIDE_TEXT = PROJECTION_TEXT[:3]
+"""Texts that name the side. What was ordered names the side that hurts, and stands beside the picture
+of the other one, too, so study and procedure step are not asked."""
 
 _VIEW_TEXTS = (
     (
         "LATERAL",
         re.compile(
-            r"側面|側方|側位|軸位|軸射|軸方向|ラウエン|フロッグ|クロステーブル"
-            r"|(?<![a-z])(lat|lateral|axial|lauenstein|frog|cross[\s-]*table|x[\s-]*table)(?![a-z])"
+            r"側面|側方|側位|軸位|軸射|軸方向|ラウエン|フロッグ|クロステーブル|開排|杉岡"
+            r"|(?<![a-z])(lat|(axio[\s-]*)?lateral|axial|axl|lauenstein|l(o|ö|oe)wenstein|frog([\s-]*legs?)?"
+            r"|cross[\s-]*table|x[\s-]*table)(?![a-z])"
         ),
     ),
-    ("AP", re.compile(r"正面|前後|(?<![a-z])a[-/]?p(?![a-z])")),
-    ("PA", re.compile(r"後前|(?<![a-z])p[-/]?a(?![a-z])")),
+    ("AP", re.compile(r"(?<![術動療復])前後|(?<![a-z])a(\s*(-?>|→|⇒)\s*|[-/]?)p(?![a-z])")),
+    ("PA", re.compile(r"後前|(?<![a-z])p(\s*(-?>|→|⇒)\s*|[-/]?)a(?![a-z])")),
 )
+"""Before and after an operation, a treatment or a movement (術前後) is no direction of the beam."""
+
+_FRONTAL_TEXT = re.compile(r"正面")
+"""AP, unless the text says PA."""
 
 _SIDE_CODES = {"24028007": "R", "7771000": "L", "51440002": "B"}
 """SNOMED CT of CID 244 (PS3.16)."""
@@ -92,12 +104,19 @@ _LATERALITIES = (
     "Laterality",
 )
 
+_SIDE_TITLES = {"R": "right", "L": "left"}
+
+_BEAM_TEXT = re.compile(
+    r"((?<![a-z])(rt?|lt?|right|left)|[右左])\s*(-+>|→|⇒)\s*((rt?|lt?|right|left)(?![a-z])|[右左])"
+)
+"""The direction of the beam through the patient, which names both sides and tells none."""
+
 _BOTH_TEXT = re.compile(r"両|(?<![a-z])(both|bilat|bilateral|r[/+&]l|l[/+&]r)(?![a-z])")
 
 _RIGHT_TEXT = re.compile(r"右|(?<![a-z])(rt|right)(?![a-z])|(?<![a-z0-9/])r(?![a-z0-9]|/o)")
 
 _LEFT_TEXT = re.compile(
-    r"左|(?<![a-z])(lt|left)(?![a-z])|(?<![a-z0-9/-])l(?![a-z0-9]|\s?[-/]?\s?(sp|s(?![a-z])))"
+    r"左|(?<![a-z])(lt|left)(?![a-z])|(?<![a-z0-9/-])l(?![a-zö0-9]|\s?[-/]?\s?(sp|s(?![a-z])))"
 )
 """Neither the L of a lumbar spine, nor (above) the R of a fracture to be ruled out, is a side."""
 
@@ -153,6 +172,11 @@ def series_text(header: InstanceHeader) -> str | None:
     return _series_text_of(header.dataset)
 
 
+def projection_text(header: InstanceHeader) -> str | None:
+    """All texts that name part and view of a radiograph, folded, joined by a space."""
+    return _joined(header.dataset, PROJECTION_TEXT)
+
+
 def mr_weighting(header: InstanceHeader) -> str | None:
     """``STIR``, ``T1`` or ``T2`` by the timing of the sequence, else by the series' text."""
     return mr_weighting_of(header.dataset)
@@ -193,7 +217,7 @@ def view_of(dataset: Dataset) -> str | None:
 
     >>> from pydicom.dataset import Dataset; dataset = Dataset()
     >>> dataset.SpecificCharacterSet, dataset.SeriesDescription = "ISO_IR 192", "右股関節 軸位"
-    >>> view_of(dataset), side_of(dataset)
+    >>> view_of(dataset), side_told(dataset).side
     ('LATERAL', 'R')
     """
     for values in values_at(dataset, "ViewCodeSequence.CodeValue"):
@@ -206,24 +230,47 @@ def view_of(dataset: Dataset) -> str | None:
         return position
     if _rows_run_front_to_back(dataset):
         return "LATERAL"
-    return next((named for text in _projection_texts(dataset) if (named := _view_in(text))), None)
+    return next((named for _, text in _texts(dataset, PROJECTION_TEXT) if (named := _view_in(text))), None)
 
 
 def side(header: InstanceHeader) -> str | None:
-    """``R``, ``L`` or ``B`` (both): laterality of image or series, anatomy's modifier, then text."""
-    return side_of(header.dataset)
+    """``R``, ``L`` or ``B`` (both): laterality of image or series, anatomy's modifier, then text.
+
+    None also where they name opposite sides.
+    """
+    return side_told(header.dataset).side
 
 
-def side_of(dataset: Dataset) -> str | None:
-    """As `side`, of a data set."""
-    for path in _LATERALITIES:
-        value = str(first_value(dataset, path) or "").upper()
-        if value in {"R", "L", "B"}:
-            return value
-    coded = [_SIDE_CODES.get(str(v[0])) for path in _SIDE_CODE_PATHS for v in values_at(dataset, path)]
-    if any(coded):
-        return next(one for one in coded if one)
-    return next((named for text in _projection_texts(dataset) if (named := _side_in(text))), None)
+@dataclass(frozen=True, kw_only=True)
+class SideTold:
+    """What a header tells of the side.
+
+    Args:
+        side: ``R``, ``L``, ``B`` (both), or None when nothing tells, or two attributes disagree.
+        contradiction: Which two name opposite sides, a part of a sentence; empty when none do.
+    """
+
+    side: str | None
+    contradiction: str = ""
+
+
+def side_told(dataset: Dataset) -> SideTold:
+    """The side of a data set: by its attributes, else by the text of the image or the series.
+
+    A text that names the opposite side is not outvoted: Laterality is of the whole series, which
+    may hold the other side for comparison, and either may be left over from the patient before.
+
+    >>> from pydicom.dataset import Dataset; dataset = Dataset()
+    >>> dataset.Laterality, dataset.SeriesDescription = "R", "Hip LAT L"
+    >>> side_told(dataset)
+    SideTold(side=None, contradiction='Laterality says right, SeriesDescription says left')
+    """
+    attribute, stated = _side_by_attribute(dataset)
+    keyword, named = _side_by_text(dataset)
+    if {stated, named} == {"R", "L"}:
+        told = f"{attribute} says {_SIDE_TITLES[stated]}, {keyword} says {_SIDE_TITLES[named]}"
+        return SideTold(side=None, contradiction=told)
+    return SideTold(side=stated or named or None)
 
 
 def body_part(header: InstanceHeader) -> str | None:
@@ -236,8 +283,7 @@ def body_part(header: InstanceHeader) -> str | None:
 
 
 def _series_text_of(dataset: Dataset) -> str | None:
-    texts = (first_value(dataset, keyword) for keyword in SERIES_TEXT)
-    return " ".join(folded(_unescaped(str(text))) for text in texts if text is not None) or None
+    return _joined(dataset, SERIES_TEXT)
 
 
 def _weighting_by_timing(dataset: Dataset) -> str | None:
@@ -255,10 +301,15 @@ def _weighting_by_timing(dataset: Dataset) -> str | None:
     return None
 
 
-def _projection_texts(dataset: Dataset) -> list[str]:
-    """Texts of `PROJECTION_TEXT` that there are, folded, the most particular first."""
-    texts = (first_value(dataset, keyword) for keyword in PROJECTION_TEXT)
-    return [folded(_unescaped(str(text))) for text in texts if text is not None]
+def _joined(dataset: Dataset, keywords: Sequence[str]) -> str | None:
+    """These texts, folded, joined by a space; None without any."""
+    return " ".join(text for _, text in _texts(dataset, keywords)) or None
+
+
+def _texts(dataset: Dataset, keywords: Sequence[str]) -> list[tuple[str, str]]:
+    """Those of these attributes that there are, with their texts, folded, in this order."""
+    values = ((keyword, first_value(dataset, keyword)) for keyword in keywords)
+    return [(keyword, folded(_unescaped(str(value)))) for keyword, value in values if value is not None]
 
 
 def _unescaped(text: str) -> str:
@@ -279,15 +330,38 @@ def _japanese(escaped: re.Match[str]) -> str:
 
 def _view_in(text: str) -> str | None:
     """The one view that a text names; None when it names none or several."""
-    named = [name for name, pattern in _VIEW_TEXTS if pattern.search(text)]
-    return named[0] if len(named) == 1 else None
+    named = {name for name, pattern in _VIEW_TEXTS if pattern.search(text)}
+    if _FRONTAL_TEXT.search(text) and not named & {"AP", "PA"}:
+        named.add("AP")
+    return named.pop() if len(named) == 1 else None
 
 
-def _side_in(text: str) -> str | None:
+def _side_by_attribute(dataset: Dataset) -> tuple[str, str]:
+    """The attribute that tells the side, and the side; both empty when none does."""
+    for path in _LATERALITIES:
+        value = str(first_value(dataset, path) or "").upper()
+        if value in {"R", "L", "B"}:
+            return path.rpartition(".")[2], value
+    for path in _SIDE_CODE_PATHS:
+        for values in values_at(dataset, path):
+            if str(values[0]) in _SIDE_CODES:
+                return path.partition(".")[0], _SIDE_CODES[str(values[0])]
+    return "", ""
+
+
+def _side_by_text(dataset: Dataset) -> tuple[str, str]:
+    """The text that names a side, and the side; both empty when none does."""
+    texts = ((keyword, _side_in(text)) for keyword, text in _texts(dataset, SIDE_TEXT))
+    return next(((keyword, side) for keyword, side in texts if side), ("", ""))
+
+
+def _side_in(text: str) -> str:
+    """The side that a text names; empty when it names none."""
+    text = _BEAM_TEXT.sub(" ", text)
     is_right, is_left = bool(_RIGHT_TEXT.search(text)), bool(_LEFT_TEXT.search(text))
     if _BOTH_TEXT.search(text) or (is_right and is_left):
         return "B"
-    return "R" if is_right else "L" if is_left else None
+    return "R" if is_right else "L" if is_left else ""
 
 
 def _rows_run_front_to_back(dataset: Dataset) -> bool:

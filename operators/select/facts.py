@@ -8,10 +8,12 @@ be derived is absent, like an attribute that is missing.
 ``@orientation``             ``axial``, ``sagittal``, ``coronal`` or ``oblique`` image plane
 ``@is_localizer``            1 when ImageType holds LOCALIZER, else 0
 ``@series_text``             series, protocol, study description, folded (NFKC, lower case), joined
+``@projection_text``         every text that names part or view of a radiograph, folded, joined
 ``@mr_weighting``            ``STIR``, ``T1`` or ``T2``: timing first, then series text
 ``@is_contrast_enhanced``    1 when a contrast agent is given or named in the series text, else 0
 ``@view``                    ``AP``, ``PA`` or ``LATERAL``: view code, position, orientation, then text
-``@side``                    ``R``, ``L`` or ``B``: image, frame, series laterality, code, then text
+``@side``                    ``R``, ``L`` or ``B``: image, frame, series laterality, code, then text;
+                             absent where an attribute and a text name opposite sides
 ``@body_part``               BodyPartExamined, or what AnatomicRegionSequence means, upper case
 ``@pixel_data_bytes``        bytes of pixel data that the file holds
 ``@expected_pixel_bytes``    bytes that rows, columns, frames, samples and bits ask for
@@ -77,6 +79,15 @@ FACTS: dict[str, Fact] = {
         title="the description of the series",
         attributes=clinical.SERIES_TEXT,
         of_instance=clinical.series_text,
+        is_shown=False,
+    ),
+    "@projection_text": Fact(
+        title="the description of the image",
+        attributes=(
+            "SeriesDescription",
+            *(one for one in clinical.PROJECTION_TEXT if one != "SeriesDescription"),
+        ),
+        of_instance=clinical.projection_text,
         is_shown=False,
     ),
     "@mr_weighting": Fact(

@@ -141,6 +141,16 @@ def test_mr_weighting(build, timing, weighting):
     assert fact(build, "@mr_weighting", build.spect(Modality="MR", **timing)) == weighting
 
 
+def test_texts_of_a_projection_are_all_joined(build):
+    """Consoles of CR write their menu where no other modality writes anything."""
+    dataset = build.spect(
+        AcquisitionDeviceProcessingDescription="ＨＩＰ JOINT AP", PerformedProcedureStepDescription="股関節"
+    )
+    text = fact(build, "@projection_text", dataset)
+    assert text.startswith("hip joint ap ")
+    assert "股関節" in text
+
+
 def test_contrast_is_taken_from_the_agent_or_the_text(build):
     assert fact(build, "@is_contrast_enhanced", build.spect(ContrastBolusAgent="Gd-DTPA")) == 1
     assert fact(build, "@is_contrast_enhanced", build.spect(SeriesDescription="T1 造影")) == 1

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from operators.read.projection import Side, View, side_of, view_of
+from operators.read.projection import Side, View, side_contradiction, side_of, view_of
 
 
 def code(value, scheme="SCT", **more):
@@ -58,6 +58,25 @@ def described(text="", **values):
         ("R/O fracture AP", View.AP, None),
         ("hip AP + lateral", None, None),
         ("股関節2方向(正面・軸位)", None, None),
+        ("側面 R→L", View.LATERAL, None),
+        ("軸位 L->R", View.LATERAL, None),
+        ("側面 右→左", View.LATERAL, None),
+        ("右股関節 側面 R→L", View.LATERAL, Side.RIGHT),
+        ("股関節 A→P", View.AP, None),
+        ("chest P -> A", View.PA, None),
+        ("axiolateral", View.LATERAL, None),
+        ("Frogleg R", View.LATERAL, Side.RIGHT),
+        ("frog-leg", View.LATERAL, None),
+        ("Lowenstein", View.LATERAL, None),
+        ("Löwenstein", View.LATERAL, None),
+        ("股関節 開排位", View.LATERAL, None),
+        ("左 杉岡法", View.LATERAL, Side.LEFT),
+        ("HIP AXL", View.LATERAL, None),
+        ("術前後 股関節", None, None),
+        ("股関節 前後像", View.AP, None),
+        ("正面(PA)", View.PA, None),
+        ("正面(AP)", View.AP, None),
+        ("正面 PA・側面", None, None),
         ("capital, lateralised pain, maple", None, None),
         ("", None, None),
     ],
@@ -120,7 +139,8 @@ def test_front_or_back_at_an_edge_of_the_image_is_a_view_from_the_side():
     ("values", "side"),
     [
         ({"ImageLaterality": "L", "Laterality": "R"}, Side.LEFT),
-        ({"Laterality": "R", "text": "左"}, Side.RIGHT),
+        ({"Laterality": "R", "text": "右"}, Side.RIGHT),
+        ({"Laterality": "R", "text": "両股関節"}, Side.RIGHT),
         ({"Laterality": "", "ImageLaterality": "B"}, Side.BOTH),
         ({"ImageLaterality": "U", "text": "左"}, Side.LEFT),
         ({"FrameLaterality": "R"}, Side.RIGHT),
@@ -140,6 +160,40 @@ def test_front_or_back_at_an_edge_of_the_image_is_a_view_from_the_side():
 )  # fmt: skip
 def test_the_side_by_attributes(values, side):
     assert side_of(described(**values)) is side
+
+
+@pytest.mark.parametrize("keyword", ["StudyDescription", "PerformedProcedureStepDescription"])
+def test_what_was_ordered_does_not_tell_the_side_of_a_picture(keyword):
+    """The healthy side is exposed for comparison under the same order."""
+    dataset = described("股関節 軸位", **{keyword: "右大腿骨頸部骨折疑い"})
+    assert (side_of(dataset), side_contradiction(dataset)) == (None, "")
+    assert side_of(described("股関節 軸位", **{keyword: "右"}, Laterality="L")) is Side.LEFT
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"Laterality": "R", "text": "左股関節 軸位"}, "Laterality says right, SeriesDescription says left"),
+        (
+            {"ImageLaterality": "L", "ProtocolName": "RT HIP"},
+            "ImageLaterality says left, ProtocolName says right",
+        ),
+        (
+            {"AnatomicRegionSequence": Sequence(
+                [code("24136001", AnatomicRegionModifierSequence=Sequence([code("24028007")]))]
+             ), "text": "HIP L"},
+            "AnatomicRegionSequence says right, SeriesDescription says left",
+        ),
+    ],
+)  # fmt: skip
+def test_an_attribute_and_a_text_of_opposite_sides_tell_no_side_but_which_two_they_are(values, told):
+    dataset = described(**values)
+    assert (side_of(dataset), side_contradiction(dataset)) == (None, told)
+
+
+def test_the_text_nearest_to_the_image_is_what_an_attribute_is_held_against():
+    dataset = described("右股関節", AcquisitionDeviceProcessingDescription="HIP AXIAL L", Laterality="L")
+    assert (side_of(dataset), side_contradiction(dataset)) == (Side.LEFT, "")
 
 
 @pytest.mark.parametrize("character_set", [["", "ISO 2022 IR 87"], "ISO 2022 IR 87", None])
