@@ -18,9 +18,10 @@ from typing import Any
 
 from apps.spine_metastasis import results
 from apps.spine_metastasis.classify import LEAST_PROBABILITY, Judge
-from apps.spine_metastasis.detect import DETECTOR, Spine, find_spine
+from apps.spine_metastasis.detect import DETECTOR, find_spine
 from apps.spine_metastasis.findings import Findings, findings_of
 from apps.spine_metastasis.labels import Weighting
+from apps.spine_metastasis.levels import Spine
 from apps.spine_metastasis.stack import SagittalStack, turned
 from operators.bundle import choose_device, load_metadata
 from operators.encode.identity import Producer, producer_of

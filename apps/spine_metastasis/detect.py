@@ -8,13 +8,12 @@ are merged in the patient's coordinates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.spine_metastasis.labels import Weighting
-from apps.spine_metastasis.levels import Point, Vertebra, chain, merge
+from apps.spine_metastasis.levels import Point, Spine, merge, spine_of
 from apps.spine_metastasis.stack import SagittalStack
 from operators.errors import Refused
 from operators.infer.landmarks import Detector, Peak, resampled
@@ -40,19 +39,6 @@ LEAST_VERTEBRAE = 3
 """Fewer are no spine."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spine:
-    """What was found of a spine.
-
-    Args:
-        vertebrae: From head to feet.
-        sacrum: The first sacral vertebra, where it is in the picture.
-    """
-
-    vertebrae: tuple[Vertebra, ...]
-    sacrum: Point | None
-
-
 def find_spine(stacks: Mapping[Weighting, SagittalStack], detector: Detector) -> Spine:
     """The vertebrae of a study.
 
@@ -69,14 +55,14 @@ def find_spine(stacks: Mapping[Weighting, SagittalStack], detector: Detector) ->
         bodies.append(found[BODY])
         sacra.append(found[SACRUM])
     sacrum = max(merge(sacra), key=lambda point: point.score, default=None)
-    vertebrae = chain(merge(bodies), sacrum)
-    if len(vertebrae) < LEAST_VERTEBRAE:
+    spine = spine_of(merge(bodies), sacrum)
+    if len(spine.vertebrae) < LEAST_VERTEBRAE:
         raise Refused(
-            f"PixelData: {len(vertebrae)} vertebrae are found, at least {LEAST_VERTEBRAE} are needed; "
+            f"PixelData: {len(spine.vertebrae)} vertebrae are found, at least {LEAST_VERTEBRAE} are needed; "
             "this may be no sagittal picture of the thoracic or lumbar spine",
             attribute="PixelData",
         )
-    return Spine(vertebrae=vertebrae, sacrum=sacrum)
+    return spine
 
 
 def find_points(stack: SagittalStack, detector: Detector) -> dict[str, list[Point]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.spine_metastasis.classify import CAUSES, MALIGNANT, OSTEOPOROTIC, JudgedVertebra
-from apps.spine_metastasis.detect import Spine
 from apps.spine_metastasis.labels import UNLABELLED, Weighting
+from apps.spine_metastasis.levels import Spine
 from apps.spine_metastasis.stack import SagittalStack
 
 NOT_FOUND = "no fractured vertebra was found"

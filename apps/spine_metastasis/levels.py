@@ -26,6 +26,8 @@ SURE_STEPS = (0.62, 1.45)
 """Distance to the next vertebra over what is expected there: beyond it a vertebra may have been missed."""
 SACRUM_BELOW_MM = (16.0, 52.0)
 """From the lowest lumbar body to the first sacral one."""
+BODIES_BELOW = 2
+"""So many bodies below a first sacral vertebra, at the distances of a spine, show that it is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,33 @@ class Vertebra:
         return np.asarray(self.centre_mm_lps, dtype=np.float64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spine:
+    """What was found of a spine.
+
+    Args:
+        vertebrae: From head to feet.
+        sacrum: The first sacral vertebra, where it is in the picture and believed.
+        is_sacrum_doubted: One was seen, but the spine goes on below it: it is not counted from.
+    """
+
+    vertebrae: tuple[Vertebra, ...]
+    sacrum: Point | None = None
+    is_sacrum_doubted: bool = False
+
+    @property
+    def gaps(self) -> tuple[tuple[Vertebra, Vertebra | None], ...]:
+        """Neighbours between which a vertebra may have been missed; None is the sacrum."""
+        points = [Point(position_mm_lps=one.centre_mm_lps, score=one.score) for one in self.vertebrae]
+        steps = _steps(points)
+        found: list[tuple[Vertebra, Vertebra | None]] = [
+            pair for index, pair in enumerate(pairwise(self.vertebrae)) if not _is_sure(steps, index)
+        ]
+        if self.sacrum is not None and points and not _is_next(points[-1], self.sacrum):
+            found.append((self.vertebrae[-1], None))
+        return tuple(found)
+
+
 def merge(groups: Sequence[Sequence[Point]]) -> list[Point]:
     """Points of several sequences as one list: those of one vertebra become their mean.
 
@@ -111,10 +140,22 @@ def chain(points: Sequence[Point], sacrum: Point | None = None) -> tuple[Vertebr
     >>> [v.level for v in chain(spine)]
     [None, None, None]
     """
+    return spine_of(points, sacrum).vertebrae
+
+
+def spine_of(points: Sequence[Point], sacrum: Point | None = None) -> Spine:
+    """As `chain`, with the sacrum where it is believed.
+
+    A first sacral vertebra with a spine below it is none: counting from it would give wrong names, and
+    what lies below would be lost.
+    """
     kept = _on_the_curve(_without_twins(points))
+    is_doubted = sacrum is not None and _goes_on_below(kept, sacrum)
+    if is_doubted:
+        sacrum = None
     if sacrum is not None:
         kept = [p for p in kept if p.position[2] > sacrum.position[2] and _distance(p, sacrum) > NEAREST_MM]
-    return linked(kept, sacrum)
+    return Spine(vertebrae=linked(kept, sacrum), sacrum=sacrum, is_sacrum_doubted=is_doubted)
 
 
 def linked(points: Sequence[Point], sacrum: Point | None = None) -> tuple[Vertebra, ...]:
@@ -158,6 +199,23 @@ def _levels(kept: Sequence[Point], steps: Sequence[float], sacrum: Point | None)
         if index > 0 and not _is_sure(steps, index - 1):
             break
     return levels
+
+
+def _goes_on_below(kept: Sequence[Point], sacrum: Point) -> bool:
+    """True when the bodies go on below as they do above: those of a sacrum are nearer to one another."""
+    above, below = (
+        sorted(
+            (p for p in kept if (p.position[2] > sacrum.position[2]) == is_above),
+            key=lambda p: -p.position[2],
+        )
+        for is_above in (True, False)
+    )
+    below = [point for point in below if _distance(point, sacrum) > NEAREST_MM]
+    if len(below) < BODIES_BELOW:
+        return False
+    usual = [step for step in _steps(above) if STEPS_MM[0] <= step <= STEPS_MM[1]]
+    least = SURE_STEPS[0] * float(np.median(usual)) if usual else STEPS_MM[0]
+    return all(least <= step <= STEPS_MM[1] for step in _steps(below)[: BODIES_BELOW - 1])
 
 
 def _is_next(lowest: Point, sacrum: Point) -> bool:
