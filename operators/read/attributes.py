@@ -10,16 +10,32 @@ from operators.errors import Refused
 
 
 def floats_or_none(place: Dataset, keyword: str, length: int) -> tuple[float, ...] | None:
-    """The numbers of an attribute, or None when it is absent, of another length or not finite."""
-    raw = place.get(keyword)
-    if raw is None or raw == "":
+    """The numbers of an attribute; None when it is absent, of another length, no number or not finite.
+
+    >>> place = Dataset(); place.PixelSpacing = [0.2, 0.2]; place.RescaleSlope = None
+    >>> floats_or_none(place, "PixelSpacing", 2), floats_or_none(place, "RescaleSlope", 1)
+    ((0.2, 0.2), None)
+    """
+    try:
+        raw = place.get(keyword)
+        values = () if raw is None else tuple(float(v) for v in np.atleast_1d(raw))
+    except (TypeError, ValueError):
         return None
-    values = tuple(float(v) for v in np.atleast_1d(raw))
     return values if len(values) == length and all(np.isfinite(values)) else None
 
 
+def check_number(place: Dataset, keyword: str) -> None:
+    """An attribute with a value is one finite number; one without, or none, is left to the caller.
+
+    Raises:
+        Refused: It is something else, and no default may stand for it.
+    """
+    if place.get(keyword) not in (None, "") and floats_or_none(place, keyword, 1) is None:
+        raise Refused(f"{keyword} is not one finite number", attribute=keyword)
+
+
 def number_or(place: Dataset, keyword: str, default: float) -> float:
-    """The one number of an attribute, or the default."""
+    """The one number of an attribute, or the default where `floats_or_none` has none."""
     values = floats_or_none(place, keyword, 1)
     return default if values is None else values[0]
 

@@ -19,7 +19,7 @@ from pydicom.uid import UID, MRImageStorage
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.read import slices
-from operators.read.attributes import number_or
+from operators.read.attributes import check_number, number_or
 from operators.select.clinical import mr_weighting_of
 from operators.select.headers import QUIET
 from operators.select.stack import orientation_of
@@ -61,6 +61,8 @@ def read_mr_stack(paths: Sequence[Path]) -> MrVolume:
     stack = slices.stack_of(pairs, kind="MR")
     signal_zyx = np.empty(stack.geometry.shape_zyx, dtype=np.float32)
     for z, (header, path) in enumerate(zip(stack.headers, stack.paths, strict=True)):
+        for keyword in ("RescaleSlope", "RescaleIntercept"):
+            check_number(header, keyword)
         slope, intercept = number_or(header, "RescaleSlope", 1.0), number_or(header, "RescaleIntercept", 0.0)
         signal_zyx[z] = slices.stored_plane(header, path).astype(np.float32) * slope + intercept
     if signal_zyx.min() == signal_zyx.max():

@@ -24,7 +24,7 @@ from pydicom.errors import InvalidDicomError
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
 from operators.read.administration import acquisition_of
-from operators.read.attributes import floats_or_none, number_or, pixel_spacing_of, vector_of
+from operators.read.attributes import check_number, floats_or_none, number_or, pixel_spacing_of, vector_of
 from operators.read.counts import check_counts
 
 MIN_MATRIX = 32
@@ -196,8 +196,7 @@ def _pixels_of(instance: Dataset) -> NDArray[np.float32]:
         raise Refused(f"PixelData cannot be decoded: {broken}", attribute="PixelData") from broken
     pixels = np.asarray(stored, dtype=np.float32).reshape((-1, int(instance.Rows), int(instance.Columns)))
     for keyword in ("RescaleSlope", "RescaleIntercept"):
-        if instance.get(keyword) not in (None, "") and floats_or_none(instance, keyword, 1) is None:
-            raise Refused(f"{keyword} is not one finite number", attribute=keyword)
+        check_number(instance, keyword)
     slope = number_or(instance, "RescaleSlope", 1.0)
     if slope == 0:
         raise Refused("RescaleSlope is 0", attribute="RescaleSlope")

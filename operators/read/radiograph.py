@@ -8,8 +8,11 @@ screenshots. Whether the picture contradicts its polarity is told, not repaired.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -20,10 +23,10 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut, apply_presentation_lut, apply_voi
 
 from operators.errors import Refused
-from operators.read.attributes import floats_or_none, number_or
+from operators.read.attributes import check_number, floats_or_none, number_or
 from operators.read.jpeg_scan import with_whole_spectrum
 from operators.read.polarity import looks_inverted
-from operators.read.projection import Side, View, side_of, view_of
+from operators.read.projection import Side, View, side_contradiction, side_of, view_of
 
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography",
@@ -42,11 +45,21 @@ SPACING_MM = (0.02, 2.0)
 MAGNIFICATION = (1.0, 2.5)
 """Of a projection: the image is never smaller than the patient."""
 
+BEYOND_TABLE = 1.08
+"""Magnification by distances from which they can be those of a bone, and not of the table in front
+of the detector, which is what DistanceSourceToPatient is of in most files."""
+
+CALIBRATED = 0.01
+"""Relative difference of PixelSpacing to ImagerPixelSpacing that is no rounding."""
+
 PERCENTILES = (0.5, 99.5)
 """Of the values, that become black and white where no window tells."""
 
 LEAST_INSIDE = 0.02
 """A window that leaves a smaller share of the picture between black and white is not believed."""
+
+_UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+"""What pydicom raises over pixels and tables that are not what their attributes say."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +73,7 @@ class Radiograph:
         is_magnified: True when the spacing is that of the detector's plane.
         view: As the header tells, or None.
         side: As the header tells, or None.
+        side_contradiction: Which two attributes name opposite sides, where that is why there is none.
         header: The data set without its pixels.
         grey_is_suspect: True when the picture, or another attribute, contradicts the polarity
             that PhotometricInterpretation tells.
@@ -74,6 +88,7 @@ class Radiograph:
     header: Dataset
     grey_is_suspect: bool
     warnings: tuple[str, ...] = ()
+    side_contradiction: str = ""
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -81,19 +96,15 @@ def read_radiograph(path: Path) -> Radiograph:
 
     Raises:
         Refused: It is no CR or DX image for presentation, has no usable spacing, is too small,
-            a screenshot or in colour, or its pixels cannot be decoded or are all the same.
+            a screenshot or in colour, its pixels cannot be decoded or are all the same, or a number
+            that they are scaled by is none.
     """
     header = _header(path)
     spacing_mm_yx, is_magnified = _spacing(header)
     stored = _stored_values(path, header)
     if stored.min() == stored.max():
         raise Refused(f"PixelData is constant ({stored.min()}): there is no image", attribute="PixelData")
-    try:
-        shown = _shown(stored, header)
-    except (ValueError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
-        raise Refused(
-            f"a look-up table cannot be applied to the pixels: {error}", attribute="VOILUTSequence"
-        ) from error
+    shown = _shown(stored, header)
     contradicts = _has_contradicting_shape(header)
     return Radiograph(
         pixels_yx=shown,
@@ -101,6 +112,7 @@ def read_radiograph(path: Path) -> Radiograph:
         is_magnified=is_magnified,
         view=view_of(header),
         side=side_of(header),
+        side_contradiction=side_contradiction(header),
         header=header,
         grey_is_suspect=contradicts or looks_inverted(shown, spacing_mm_yx),
         warnings=_warnings(header),
@@ -132,7 +144,7 @@ def _header(path: Path) -> Dataset:
 
 def _check_matrix(header: Dataset) -> None:
     for keyword in ("Rows", "Columns"):
-        size = int(header.get(keyword) or 0)
+        size = int(number_or(header, keyword, 0))
         if size < MIN_SIDE_PX:
             raise Refused(f"{keyword} is {size}; at least {MIN_SIDE_PX} are needed", attribute=keyword)
     photometric = str(header.get("PhotometricInterpretation") or "")
@@ -141,12 +153,13 @@ def _check_matrix(header: Dataset) -> None:
             f"PhotometricInterpretation is {photometric!r}; MONOCHROME1 or MONOCHROME2 is needed",
             attribute="PhotometricInterpretation",
         )
-    bits = int(header.get("BitsStored") or 0)
+    bits = int(number_or(header, "BitsStored", 0))
     if bits < MIN_BITS:
         raise Refused(
             f"BitsStored is {bits}; at least {MIN_BITS} are needed, as a screenshot does not have",
             attribute="BitsStored",
         )
+    check_number(header, "NumberOfFrames")
     frames = int(number_or(header, "NumberOfFrames", 1))
     if frames != 1:
         raise Refused(f"NumberOfFrames is {frames}; one image is needed", attribute="NumberOfFrames")
@@ -158,34 +171,54 @@ def _spacing(header: Dataset) -> tuple[tuple[float, float], bool]:
     PixelSpacing that differs from ImagerPixelSpacing, or names its calibration, is already that
     in the patient (PS3.3 10.7.1.3).
     """
-    at_detector = floats_or_none(header, "ImagerPixelSpacing", 2)
-    calibrated = floats_or_none(header, "PixelSpacing", 2)
-    spacing = calibrated or at_detector
-    keyword = "PixelSpacing" if calibrated else "ImagerPixelSpacing"
+    at_detector, told = _two_lengths(header, "ImagerPixelSpacing"), _two_lengths(header, "PixelSpacing")
+    spacing = told or at_detector
     if spacing is None:
         raise Refused(
             "ImagerPixelSpacing and PixelSpacing are missing; the size of a pixel in mm is needed",
             attribute="ImagerPixelSpacing",
         )
-    if not all(SPACING_MM[0] <= one <= SPACING_MM[1] for one in spacing):
-        raise Refused(
-            f"{keyword} is {spacing[0]:g} x {spacing[1]:g} mm; "
-            f"{SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm is needed",
-            attribute=keyword,
-        )
-    is_named = bool(header.get("PixelSpacingCalibrationType"))
-    if calibrated and (is_named or (at_detector is not None and calibrated != at_detector)):
-        return (calibrated[0], calibrated[1]), False
+    if told and (header.get("PixelSpacingCalibrationType") or _differs(told, at_detector)):
+        return told, False
     magnification = _magnification(header)
     return (spacing[0] / magnification, spacing[1] / magnification), magnification == 1.0
 
 
+def _two_lengths(header: Dataset, keyword: str) -> tuple[float, float] | None:
+    """A spacing, mm; None when the attribute is missing or empty."""
+    if header.get(keyword) in (None, ""):
+        return None
+    values = floats_or_none(header, keyword, 2)
+    if values is None:
+        raise Refused(f"{keyword} is not two numbers", attribute=keyword)
+    if not all(SPACING_MM[0] <= one <= SPACING_MM[1] for one in values):
+        raise Refused(
+            f"{keyword} is {values[0]:g} x {values[1]:g} mm; "
+            f"{SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm is needed",
+            attribute=keyword,
+        )
+    return values[0], values[1]
+
+
+def _differs(told: tuple[float, float], at_detector: tuple[float, float] | None) -> bool:
+    """True when a spacing is plainly not that of the detector."""
+    return at_detector is not None and not np.allclose(told, at_detector, rtol=CALIBRATED, atol=0)
+
+
 def _magnification(header: Dataset) -> float:
-    """Size in the image over size in the patient, 1 when not known (PS3.3 C.8.7.10)."""
+    """Size in the image over size in the patient, 1 when not known.
+
+    DX Positioning (PS3.3 C.8.11.5) estimates it, or tells distances. Of these, that to the patient
+    is to the table, support or bucky: the bone is magnified more. Hence a small ratio tells nothing,
+    and a larger one is what the bone is magnified by at least.
+    """
     stated = number_or(header, "EstimatedRadiographicMagnificationFactor", 0.0)
-    to_patient = number_or(header, "DistanceSourceToPatient", 0.0)
-    if not stated and to_patient > 0:
-        stated = number_or(header, "DistanceSourceToDetector", 0.0) / to_patient
+    if not stated:
+        to_patient = number_or(header, "DistanceSourceToPatient", 0.0)
+        by_distance = (
+            number_or(header, "DistanceSourceToDetector", 0.0) / to_patient if to_patient > 0 else 0.0
+        )
+        stated = by_distance if by_distance >= BEYOND_TABLE else 0.0
     return stated if MAGNIFICATION[0] <= stated <= MAGNIFICATION[1] else 1.0
 
 
@@ -203,7 +236,7 @@ def _stored_values(path: Path, header: Dataset) -> NDArray[np.generic]:
     try:
         instance = with_whole_spectrum(pydicom.dcmread(path))
         stored = instance.pixel_array
-    except (ValueError, AttributeError, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+    except (*_UNUSABLE, RuntimeError, OSError, EOFError) as error:
         raise Refused(f"PixelData cannot be decoded: {error}", attribute="PixelData") from error
     if stored.shape != (header.Rows, header.Columns):
         raise Refused(
@@ -216,15 +249,39 @@ def _stored_values(path: Path, header: Dataset) -> NDArray[np.generic]:
 
 def _shown(stored: NDArray[np.generic], header: Dataset) -> NDArray[np.float32]:
     """``(y, x)`` float32, 0 to 1: the values of a display, 1 white, bone bright."""
-    values = apply_modality_lut(stored, header)
-    grey = _by_voi_lut(values, header)
+    values = _by_modality_lut(stored, header)
+    with _blamed("VOILUTSequence"):
+        grey = _by_voi_lut(values, header)
     if grey is None:
         grey = _by_window(values, header)
     if grey is None:
         grey = _between(values, *np.percentile(values, PERCENTILES))
     if header.get("PresentationLUTSequence"):
-        return _between(apply_presentation_lut(grey, header))
+        with _blamed("PresentationLUTSequence"):
+            return _between(apply_presentation_lut(grey, header))
     return 1 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey
+
+
+@contextmanager
+def _blamed(attribute: str) -> Iterator[None]:
+    """What goes wrong inside is the fault of this attribute."""
+    try:
+        yield
+    except _UNUSABLE as error:
+        raise Refused(f"{attribute} cannot be applied to the pixels: {error}", attribute=attribute) from error
+
+
+def _by_modality_lut(stored: NDArray[np.generic], header: Dataset) -> NDArray[Any]:
+    """By Modality LUT or rescaling (PS3.3 C.11.1)."""
+    if header.get("ModalityLUTSequence"):
+        with _blamed("ModalityLUTSequence"):
+            return apply_modality_lut(stored, header)
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        if keyword in header and floats_or_none(header, keyword, 1) is None:
+            raise Refused(f"{keyword} is not one finite number", attribute=keyword)
+    if number_or(header, "RescaleSlope", 1.0) == 0:
+        raise Refused("RescaleSlope is 0", attribute="RescaleSlope")
+    return apply_modality_lut(stored, header)
 
 
 def _by_voi_lut(values: NDArray[np.generic], header: Dataset) -> NDArray[np.float32] | None:
@@ -263,7 +320,11 @@ def _first_number(header: Dataset, keyword: str) -> float | None:
     """The first of the values, of which there may be several to choose from, or None."""
     value = header.get(keyword)
     first = value[0] if isinstance(value, MultiValue) and value else value
-    return None if first in (None, "") or not np.isfinite(float(first)) else float(first)
+    if first in (None, ""):
+        return None
+    with _blamed(keyword):
+        number = float(first)
+    return number if np.isfinite(number) else None
 
 
 def _between(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from operators.errors import Refused
@@ -67,6 +70,16 @@ def test_the_rescale_of_each_slice_is_applied(write, signal_zyx):
     volume = read_mr_stack(write({2}, RescaleSlope=2.5, RescaleIntercept=10))
     assert np.allclose(volume.signal_zyx[2], signal_zyx[2] * 2.5 + 10)
     assert np.array_equal(volume.signal_zyx[3], signal_zyx[3])
+
+
+def test_a_rescale_that_is_no_number_is_refused_and_not_taken_as_one(write):
+    paths = write()
+    dataset = dcmread(paths[3])
+    dataset[Tag("RescaleSlope")] = RawDataElement(Tag("RescaleSlope"), "DS", 4, b"2,5 ", 0, False, True)
+    dataset.save_as(paths[3])
+    with pytest.raises(Refused) as refused:
+        read_mr_stack(paths)
+    assert refused.value.attribute == "RescaleSlope"
 
 
 def test_the_weighting_is_told_by_the_inversion(write):

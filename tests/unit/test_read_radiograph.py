@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import config, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import compress
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
     generate_uid,
@@ -19,6 +25,7 @@ from pydicom.uid import (
 from operators.errors import Refused
 from operators.read.projection import Side, View
 from operators.read.radiograph import read_radiograph
+from tests.integration.orthanc import find_program
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -195,6 +202,27 @@ def test_compressed_pictures_are_the_same(write, syntax):
     assert np.array_equal(read_radiograph(path).pixels_yx, read_radiograph(write()).pixels_yx)
 
 
+@pytest.mark.parametrize("bits", [10, 12, 16])
+@pytest.mark.parametrize(
+    ("options", "syntax"),
+    [
+        (["--encode-lossless-sv1"], JPEGLosslessSV1),
+        *((["--encode-lossless", "--selection-value", str(number)], JPEGLossless) for number in range(1, 8)),
+    ],
+)
+def test_jpeg_lossless_of_another_program_is_the_same_pixel_by_pixel(write, tmp_path, options, syntax, bits):
+    """How most archives keep radiographs; every predictor of ITU-T T.81 H.1.2.1."""
+    pixels = (picture().astype(np.uint32) << 16 >> (28 - bits)).astype(np.uint16)
+    plain = write(pixels, BitsStored=bits, HighBit=bits - 1)
+    packed = tmp_path / "packed.dcm"
+    command = [find_program("dcmcjpeg"), *options, str(plain), str(packed)]
+    subprocess.run(command, check=True, capture_output=True)
+    dataset = dcmread(packed)
+    assert dataset.file_meta.TransferSyntaxUID == syntax
+    assert np.array_equal(dataset.pixel_array, pixels)
+    assert np.array_equal(read_radiograph(packed).pixels_yx, read_radiograph(plain).pixels_yx)
+
+
 # -------------------------------------------------------------------- spacing
 
 
@@ -209,6 +237,9 @@ def test_compressed_pictures_are_the_same(write, syntax):
         ({"PixelSpacingCalibrationType": "FIDUCIAL"}, 0.2, False),
         ({"DistanceSourceToDetector": 1150, "DistanceSourceToPatient": 1000}, 0.2 / 1.15, False),
         ({"DistanceSourceToDetector": 1150, "DistanceSourceToPatient": 10}, 0.2, True),
+        ({"DistanceSourceToDetector": 1100, "DistanceSourceToPatient": 1040}, 0.2, True),  # of the table
+        ({"PixelSpacing": [0.2000001, 0.2], "ImagerPixelSpacing": [0.2, 0.2]}, 0.2, True),
+        ({"PixelSpacing": [0.2, 0.2], "ImagerPixelSpacing": ""}, 0.2, True),
     ],
 )  # fmt: skip
 def test_the_size_of_pixels_is_that_in_the_patient_where_it_is_known(write, values, spacing_mm, is_magnified):
@@ -226,6 +257,7 @@ def test_the_size_of_pixels_is_that_in_the_patient_where_it_is_known(write, valu
         ({"PixelSpacing": None}, "ImagerPixelSpacing"),
         ({"PixelSpacing": [0, 0]}, "PixelSpacing"),
         ({"PixelSpacing": [25.4, 25.4]}, "PixelSpacing"),
+        ({"ImagerPixelSpacing": [25.4, 25.4]}, "ImagerPixelSpacing"),
         ({"SOPClassUID": SECONDARY_CAPTURE}, "SOPClassUID"),
         ({"SOPClassUID": DX, "PresentationIntentType": "FOR PROCESSING"}, "PresentationIntentType"),
         ({"PhotometricInterpretation": "RGB"}, "PhotometricInterpretation"),
@@ -243,6 +275,39 @@ def test_what_is_no_radiograph_is_refused_naming_the_attribute(write, values, at
     assert attribute in refused.value.reason
 
 
+@pytest.mark.parametrize(
+    ("values", "attribute"),
+    [
+        ({"RescaleSlope": "", "RescaleIntercept": ""}, "RescaleSlope"),
+        ({"RescaleSlope": "1", "RescaleIntercept": ""}, "RescaleIntercept"),
+        ({"RescaleSlope": "1,5", "RescaleIntercept": "0"}, "RescaleSlope"),
+        ({"RescaleSlope": "0", "RescaleIntercept": "0"}, "RescaleSlope"),
+        ({"ImagerPixelSpacing": "0.2\\0.2", "PixelSpacing": "0,25\\0,25"}, "PixelSpacing"),
+        ({"ImagerPixelSpacing": "0.2\\0.2", "PixelSpacing": "0.25\\"}, "PixelSpacing"),
+        ({"ImagerPixelSpacing": "0.2"}, "ImagerPixelSpacing"),
+        ({"WindowCenter": "2000", "WindowWidth": "wide"}, "WindowWidth"),
+        ({"WindowCenter": "2,0\\1", "WindowWidth": "500\\400"}, "WindowCenter"),
+        ({"NumberOfFrames": "one"}, "NumberOfFrames"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")
+def test_a_number_that_is_none_refuses_the_picture_and_names_the_attribute(write, values, attribute):
+    """Archives hold them; the other pictures of the study are read."""
+    path = write()
+    with config.disable_value_validation():
+        dataset = dcmread(path)
+        for keyword, value in values.items():
+            vr = {"NumberOfFrames": "IS"}.get(keyword, "DS")
+            raw = value.encode() + b" " * (len(value) % 2)
+            tag = Tag(keyword)
+            dataset[tag] = RawDataElement(tag, vr, len(raw), raw, 0, False, True)
+        dataset.save_as(path)
+    with pytest.raises(Refused) as refused:
+        read_radiograph(path)
+    assert refused.value.attribute == attribute
+    assert attribute in refused.value.reason
+
+
 def test_a_file_that_is_no_dicom_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"no DICOM")
     with pytest.raises(Refused, match="cannot be read"):
@@ -252,6 +317,13 @@ def test_a_file_that_is_no_dicom_is_refused(tmp_path):
 def test_text_burned_into_the_picture_only_warns(write):
     assert "BurnedInAnnotation" in read_radiograph(write(BurnedInAnnotation="YES")).warnings[0]
     assert read_radiograph(write(BurnedInAnnotation="NO")).warnings == ()
+
+
+def test_opposite_sides_of_tag_and_series_are_told(write):
+    found = read_radiograph(write(Laterality="R", SeriesDescription="LT HIP LAT"))
+    assert found.side is None
+    assert found.side_contradiction == "Laterality says right, SeriesDescription says left"
+    assert read_radiograph(write(Laterality="R")).side_contradiction == ""
 
 
 def test_a_digital_radiograph_tells_view_and_side_by_codes(write):
