@@ -69,6 +69,8 @@ class LandmarkPlan:
         batch: Cut-outs of a step.
         learning_rate: Highest of the cycle.
         held_out_share: Of patients, who only measure.
+        is_exclusive: A place is of one name only, such as a joint of one side or view: a hill in the
+            channel of another name costs there as much as a missing one, so that names are told apart.
         augmentation: How images are changed.
     """
 
@@ -83,6 +85,7 @@ class LandmarkPlan:
     batch: int = 8
     learning_rate: float = 2e-3
     held_out_share: float = 0.15
+    is_exclusive: bool = False
     augmentation: ImageAugmentation = field(
         default_factory=lambda: ImageAugmentation(turn_deg=12, scale=0.15, shift=0.15, hidden_share=0.15)
     )
@@ -144,7 +147,7 @@ def train_landmarks(
             device,
             title=name,
             progress=progress,
-            loss_of=hill_loss,
+            loss_of=exclusive_hill_loss if plan.is_exclusive else hill_loss,
         )
         save_weights(learned, bundle, name)
         return part
@@ -243,6 +246,18 @@ def _hills(points: NDArray[np.float64], plan: LandmarkPlan) -> NDArray[np.float3
 def hill_loss(scores: torch.Tensor, hills: torch.Tensor) -> torch.Tensor:
     """Squared error of ``sigmoid(scores)``, pixels on hills weighing more."""
     weight = 1 + POINTS_PER_HILL * hills
+    return (weight * (torch.sigmoid(scores) - hills) ** 2).mean()
+
+
+def exclusive_hill_loss(scores: torch.Tensor, hills: torch.Tensor) -> torch.Tensor:
+    """As `hill_loss`, but a pixel weighs more in every channel where it is on a hill of one of them.
+
+    >>> hills = torch.tensor([[[[1.0]], [[0.0]]]])
+    >>> named, other = torch.tensor([[[[9.0]], [[-9.0]]]]), torch.tensor([[[[9.0]], [[9.0]]]])
+    >>> float(exclusive_hill_loss(named, hills)) < 0.01 < float(exclusive_hill_loss(other, hills))
+    True
+    """
+    weight = 1 + POINTS_PER_HILL * hills.amax(dim=1, keepdim=True)
     return (weight * (torch.sigmoid(scores) - hills) ** 2).mean()
 
 
