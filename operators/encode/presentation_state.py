@@ -1,9 +1,9 @@
 """Boxes, points and text over images as Grayscale Softcopy Presentation States (PS3.3 A.33.1).
 
 A viewer draws them over the stored image, and shows that image otherwise as before: window or
-look-up table, polarity, rescaling and shutter are those of the image. One state holds the images
-of a series that can share one; images of another size, spacing, polarity, rescaling or shutter
-get a state of their own, because the standard keeps those once for each state.
+look-up table, polarity, rescaling, shutter and overlays are those of the image. One state holds the
+images of a series that can share one; images of another size, spacing, polarity, rescaling, shutter
+or with other overlays get a state of their own, because the standard keeps those once for each state.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from operators.encode.marks import Box, Point
 from operators.encode.messages import Markings
 
 CONTENT_LABEL = "AI MARKS"
+OVERLAY_LAYER = "IMAGE OVERLAYS"
+"""Of the bitmaps that come with the image, such as the side that a console marks."""
 FINDINGS_LAYER = "AI FINDINGS"
 STATEMENT_LAYER = "AI STATEMENT"
 FINDINGS_RGB = (255, 193, 7)
@@ -39,6 +41,9 @@ MARGIN = 0.02
 SHORTEST_LABEL = 0.3
 """Least width of a box's label, as a share of the image's width."""
 INVERTED = "MONOCHROME1"
+OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+"""Groups of the Overlay Plane module (PS3.3 C.9.2), one for each overlay."""
+OVERLAY_ACTIVATION_LAYER = 0x1001
 
 _WINDOW = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction")
 _VOI = (*_WINDOW, "VOILUTSequence")
@@ -94,7 +99,7 @@ def _sharing_a_state(markings: Sequence[Markings]) -> list[list[Markings]]:
         source = one.source
         parts = [one.role, source.SeriesInstanceUID, source.Rows, source.Columns]
         parts += [source.PhotometricInterpretation, *_spacing(source).values()]
-        parts += [_modality_lut(source), _copied(source, _SHUTTER)]
+        parts += [_modality_lut(source), _copied(source, _SHUTTER), _overlay_groups(source)]
         shared.setdefault("\n".join(map(str, parts)), []).append(one)
     return list(shared.values())
 
@@ -135,6 +140,7 @@ def _build(
     dataset.update(_modality_lut(source))
     _keep_windows(dataset, [one.source for one in markings])
     _keep_shutter(dataset, source)
+    _keep_overlays(dataset, source)
     texts = [text for one in markings for text in (*one.verdict, *(m.label for m in _marks(one)))]
     complete(dataset, source, producer, label=first.series_label, texts=texts)
     # A state has a creation date of its own, in place of that of content (PS3.3 C.11.10).
@@ -330,6 +336,23 @@ def _keep_shutter(dataset: Dataset, source: Dataset) -> None:
     if "ShutterPresentationValue" not in shutter:
         shutter.ShutterPresentationValue = 0  # black; required in a state (PS3.3 C.11.12)
     dataset.update(shutter)
+
+
+def _keep_overlays(dataset: Dataset, source: Dataset) -> None:
+    """Overlay Activation (PS3.3 C.11.7): without a layer, a state would hide an overlay of the image."""
+    groups = _overlay_groups(source)
+    if not groups:
+        return
+    for group in groups:
+        dataset.add_new((group, OVERLAY_ACTIVATION_LAYER), "CS", OVERLAY_LAYER)
+    # Below what is drawn here, whose layers are numbered from 1.
+    layer = hd.pr.GraphicLayer(OVERLAY_LAYER, 0, "Overlays of the image")
+    dataset.GraphicLayerSequence = [layer, *dataset.GraphicLayerSequence]
+
+
+def _overlay_groups(source: Dataset) -> list[int]:
+    """Groups of the image's overlays, in ascending order."""
+    return sorted({tag.group for tag in source.keys()} & set(OVERLAY_GROUPS))
 
 
 def _copied(source: Dataset, keywords: Sequence[str]) -> Dataset:

@@ -332,6 +332,45 @@ def test_a_shutter_stays_closed(radiograph, producer, dicom_errors):
     assert dicom_errors(state) == []
 
 
+def _with_overlay(image: Dataset, group: int) -> Dataset:
+    """The image with a bitmap of its size, whose upper left corner is drawn."""
+    marked = copy.deepcopy(image)
+    bits = np.zeros((int(image.Rows), int(image.Columns)), np.uint8)
+    bits[:8, :8] = 1
+    for element, vr, value in (
+        (0x0010, "US", int(image.Rows)),
+        (0x0011, "US", int(image.Columns)),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [1, 1]),
+        (0x0100, "US", 1),
+        (0x0102, "US", 0),
+        (0x3000, "OW", np.packbits(bits, bitorder="little").tobytes()),
+    ):
+        marked.add_new((group, element), vr, value)
+    return marked
+
+
+def test_every_overlay_of_the_image_has_a_layer_below_what_is_drawn(radiograph, producer, dicom_errors):
+    """A console's R and L are such overlays; a state without a layer for them hides them."""
+    assert not [tag for tag in _state(radiograph, producer).keys() if tag.group in range(0x6000, 0x6020)]
+    marked = _with_overlay(_with_overlay(radiograph, 0x6000), 0x6004)
+    state = _state(marked, producer)
+    assert dicom_errors(state) == []
+    told = [(tag.group, tag.element, state[tag].value) for tag in state.keys() if tag.group >= 0x6000]
+    assert told == [(0x6000, 0x1001, "IMAGE OVERLAYS"), (0x6004, 0x1001, "IMAGE OVERLAYS")]
+    order = sorted(state.GraphicLayerSequence, key=lambda layer: layer.GraphicLayerOrder)
+    assert [layer.GraphicLayer for layer in order] == ["IMAGE OVERLAYS", "AI FINDINGS", "AI STATEMENT"]
+
+
+def test_images_with_other_overlays_get_a_state_of_their_own(radiograph, producer):
+    other = _with_overlay(radiograph, 0x6000)
+    other.SOPInstanceUID = "1.2.826.0.1.3680043.8.498.2.9"
+    states = build_presentation_states(
+        [Markings(source=s, boxes=(BOX,)) for s in (radiograph, other)], producer
+    )
+    assert [(0x6000, 0x1001) in one.dataset for one in states] == [False, True]
+
+
 def test_the_whole_image_is_shown_in_its_proportions(radiograph, digital, producer):
     (area,) = _state(radiograph, producer).DisplayedAreaSelectionSequence
     assert list(area.DisplayedAreaTopLeftHandCorner) == [1, 1]
