@@ -15,6 +15,9 @@ from operators.select.headers import InstanceHeader, InstanceView
 from operators.select.manifest import Input
 from operators.select.required import Shortcoming, instance_shortcoming, size_shortcoming
 
+MOST_NAMED = 4
+"""Instances that one sentence names; of more it tells the number."""
+
 
 @dataclass(frozen=True)
 class EveryInstance:
@@ -23,12 +26,15 @@ class EveryInstance:
     Args:
         taken: Those within the envelope, the earliest first.
         warnings: Sentences for the reader of the results.
-        shortcoming: Why none was taken; None when some were.
+        shortcoming: Why none was taken, of each the reason; None when some were.
     """
 
     taken: tuple[InstanceHeader, ...]
     warnings: tuple[str, ...]
     shortcoming: Shortcoming | None
+
+
+_Unfit = tuple[InstanceView, Shortcoming]
 
 
 def take_every(wanted: Input, matching: Sequence[InstanceView], memory_mb: int) -> EveryInstance:
@@ -44,24 +50,23 @@ def take_every(wanted: Input, matching: Sequence[InstanceView], memory_mb: int) 
     """
     repeated = _with_different_content(matching)
     fit: list[InstanceView] = []
-    unfit: list[Shortcoming] = []
-    passed_over: list[Shortcoming] = []
+    unfit: list[_Unfit] = []
+    passed_over: list[_Unfit] = []
     for view in _each_once(matching):
         if view.header.sop_instance_uid in repeated:
-            unfit.append(DIFFERENT_CONTENT)
+            unfit.append((view, DIFFERENT_CONTENT))
         elif found := first_told(wanted, [view], "pass_over"):
-            passed_over.append(found)
+            passed_over.append((view, found))
         elif found := instance_shortcoming(view, wanted.kind) or first_told(wanted, [view], "refuse"):
-            unfit.append(found)
+            unfit.append((view, found))
         else:
             fit.append(view)
     taken = tuple(view.header for view in fit)
     too_large = size_shortcoming(taken, memory_mb) if taken and wanted.kind == "image" else None
     if too_large is not None:
-        fit, taken, unfit = [], (), [too_large, *unfit]
+        fit, taken, unfit = [], (), [*((view, too_large) for view in fit), *unfit]
     warnings = [*_left_out(wanted, unfit), *envelope_warnings(wanted, fit)]
-    shortcoming = None if taken else (unfit or passed_over)[0]
-    return EveryInstance(taken, tuple(warnings), shortcoming)
+    return EveryInstance(taken, tuple(warnings), None if taken else _why_none(unfit or passed_over))
 
 
 def _each_once(matching: Sequence[InstanceView]) -> list[InstanceView]:
@@ -97,11 +102,38 @@ def _with_different_content(matching: Sequence[InstanceView]) -> set[str]:
     return {uid for uid, count in counted.items() if count > 1}
 
 
-def _left_out(wanted: Input, unfit: Sequence[Shortcoming]) -> list[str]:
-    """A sentence for each reason, with the number of instances that it is about."""
+def _left_out(wanted: Input, unfit: Sequence[_Unfit]) -> list[str]:
+    """A sentence for each reason, with the instances that it is about."""
     return [
-        f"an instance that is {wanted.title} was left out: {reason}"
-        if count == 1
-        else f"{count} instances that are {wanted.title} were left out: {reason}"
-        for reason, count in Counter(one.reason for one in unfit).items()
+        f"{_named(views)} {'was' if len(views) == 1 else 'were'} left out of {wanted.title}: {reason}"
+        for reason, views in _by_reason(unfit).items()
     ]
+
+
+def _why_none(unfit: Sequence[_Unfit]) -> Shortcoming:
+    """Every reason, so that nobody who mends one picture is refused again for the next."""
+    reasons = _by_reason(unfit)
+    told = [f"{_named(views)}: {reason}" for reason, views in reasons.items()]
+    return Shortcoming("; ".join(told) if len(told) > 1 else next(iter(reasons)), unfit[0][1].attribute)
+
+
+def _by_reason(unfit: Sequence[_Unfit]) -> dict[str, list[InstanceView]]:
+    """Instances by what they lack, in the order in which it is met first."""
+    reasons: dict[str, list[InstanceView]] = {}
+    for view, shortcoming in unfit:
+        reasons.setdefault(shortcoming.reason, []).append(view)
+    return reasons
+
+
+def _named(views: Sequence[InstanceView]) -> str:
+    """What a sentence calls instances: by their numbers, never by a description."""
+    if len(views) > MOST_NAMED:
+        return f"{len(views)} instances"
+    return ", ".join(_name(view.header) for view in views)
+
+
+def _name(header: InstanceHeader) -> str:
+    instance, series = header.text("InstanceNumber"), header.text("SeriesNumber")
+    if not instance.isdecimal():
+        return "an instance without a number"
+    return f"instance {instance} of series {series}" if series.isdecimal() else f"instance {instance}"

@@ -73,8 +73,8 @@ the most slices, then the latest.
 An input with ``takes = "every"`` is made of every instance of the study that fulfils ``match``
 and the envelope, the earliest first. For it a series of which only some instances match is not
 mixed: views and retakes lie in one series or in several. An instance outside of the envelope is
-left out with a warning (not with ``pass_over``, where another one fits); the study is refused
-when none fits. All of them together must fit into the app's memory. ``prefer`` has no
+left out with a warning (not with ``pass_over``, where another one fits); the study is refused,
+with the reason of each, when none fits. All together must fit into the app's memory. ``prefer`` has no
 meaning beside it. A study is still refused when one instance would be two inputs.
 
 What every app needs is asked without being written: identifiers, pixels that can be

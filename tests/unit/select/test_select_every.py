@@ -51,6 +51,7 @@ def xray(build):
                 "ImageType": ["ORIGINAL", "PRIMARY"],
                 "SOPInstanceUID": f"1.2.6.{number}",
                 "SeriesInstanceUID": f"1.2.5.{series}",
+                "SeriesNumber": series,
                 "InstanceNumber": number,
                 "BodyPartExamined": "HIP",
                 "BurnedInAnnotation": "NO",
@@ -115,7 +116,8 @@ def test_an_instance_outside_the_envelope_is_left_out_and_told(build, hip, xray)
     verdict = choose_inputs(hip, build.series_of(*study))
     assert taken(verdict) == {"ap": ["1"]}
     assert verdict.warnings == (
-        "2 instances that are ap hip radiograph were left out: the picture is too small: Rows is 32",
+        "instance 2 of series 2, instance 3 of series 2 were left out of ap hip radiograph: "
+        "the picture is too small: Rows is 32",
     )
 
 
@@ -127,13 +129,38 @@ def test_when_none_fits_the_study_is_refused_and_the_attribute_named(build, hip,
     assert verdict.reason == "ap hip radiograph: the picture is too small: Rows is 32"
 
 
+def test_when_none_fits_the_reason_of_each_is_told(build, hip, xray):
+    """Who mends one picture is not refused again for the next."""
+    study = [
+        xray(1, ViewPosition="AP", Rows=32),
+        xray(2, 2, ViewPosition="AP", PixelSpacing=None, SeriesNumber=None),
+        xray(3, ViewPosition="AP", Rows=32),
+    ]
+    verdict = choose_inputs(hip, build.series_of(*study))
+    assert isinstance(verdict, Outside)
+    assert verdict.reason.startswith(
+        "ap hip radiograph: instance 1 of series 1, instance 3 of series 1: the picture is too small: "
+        "Rows is 32; instance 2: ImagerPixelSpacing"
+    )
+
+
+def test_of_many_instances_the_number_is_told_and_of_one_without_a_number_nothing(build, hip, xray):
+    small = [xray(n, ViewPosition="AP", Rows=32) for n in range(2, 8)]
+    nameless = xray(8, ViewPosition="AP", PixelSpacing=None, InstanceNumber=None)
+    verdict = choose_inputs(hip, build.series_of(xray(1, ViewPosition="AP"), *small, nameless))
+    assert verdict.warnings[1].startswith("an instance without a number was left out of ap hip radiograph: ")
+    assert verdict.warnings[0].startswith("6 instances were left out of ap hip radiograph: the picture")
+
+
 def test_an_input_that_may_be_left_out_is_when_none_of_its_instances_fits(build, make_manifest, xray):
     inputs = [xray_input("ap", "AP", when_outside="leave_out"), xray_input("lateral", "LATERAL")]
     manifest = make_manifest(inputs, study=STUDY)
     study = [xray(1, ViewPosition="AP", Rows=32), xray(2, ViewPosition="LL")]
     verdict = choose_inputs(manifest, build.series_of(*study))
     assert taken(verdict) == {"lateral": ["2"]}
-    assert "an instance that is ap hip radiograph was left out" in verdict.warnings[0]
+    assert verdict.warnings[0].startswith(
+        "instance 1 of series 1 was left out of ap hip radiograph: the picture"
+    )
 
 
 @pytest.mark.parametrize(
