@@ -50,7 +50,7 @@ MOST_LOST = 0.1
 """Share of pictures that may be of no use; more means that something is wrong with all of them."""
 STEPS = 420
 """Of each network of a classifier."""
-DETECTOR_STEPS = 600
+DETECTOR_STEPS = 1000
 NETWORK: dict[str, Any] = {
     "_target_": "monai.networks.nets.ResNet",
     "block": "basic",
@@ -191,6 +191,7 @@ def _train_detector(
         size_yx=(128, 160),
         sigma_mm=8.0,
         min_distance_mm=60.0,
+        is_exclusive=True,
         steps=DETECTOR_STEPS if steps is None else steps,
     )
     cases = [
