@@ -22,7 +22,7 @@ from apps.dat_spect.scan import measure_scan
 from apps.dat_spect.table import row_of
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import Columns, bootstrap, mean_of
-from operators.evaluate.cases import Row, measure_patients
+from operators.evaluate.cases import NamedCase, Row, measure_patients
 from operators.select.digests import bundle_digest
 
 MISSING = float("nan")
@@ -46,7 +46,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
     """
     model = load_model(bundle)
     found = measure_patients(
-        data, read_case, lambda case, notes: measure_case(case, model, notes), _refused_row
+        data, read_case, lambda case, notes: measure_case(case, model, notes), _refused_row, _refused_row
     )
     columns, patients = found.columns(), found.patient_ids
     metrics = {
@@ -63,7 +63,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:  
     )
 
 
-def _refused_row(case: TruthCase) -> Row:
+def _refused_row(case: NamedCase) -> Row:
     is_abnormal = float(bool(case.truth.get("is_abnormal")))
     return {"abnormal": is_abnormal} | dict.fromkeys(MODELS.values(), 0.5)
 

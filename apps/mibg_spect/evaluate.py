@@ -17,7 +17,7 @@ from apps.mibg_spect.quantify import quantify
 from apps.mibg_spect.segment import segment
 from operators.evaluate import Evaluation
 from operators.evaluate.bootstrap import bootstrap, determination, mean_of
-from operators.evaluate.cases import Row, measure_patients
+from operators.evaluate.cases import NamedCase, Row, measure_patients
 from operators.evaluate.overlap import dice
 from operators.measure.decay import normalised_counts
 from operators.select.digests import bundle_digest
@@ -42,7 +42,7 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
         BrokenBundle: The bundle cannot be used.
     """
     found = measure_patients(
-        data, read_case, lambda case, _notes: measure_case(case, bundle, device), _refused_row
+        data, read_case, lambda case, _notes: measure_case(case, bundle, device), _refused_row, _refused_row
     )
     columns = found.columns(*OVERLAPS, *(f"{name}_{phase}" for name in TWICE for phase in Phase))
     patients = found.patient_ids
@@ -116,6 +116,6 @@ def _true_counts(case: TruthCase, phase: Phase) -> float:
     )
 
 
-def _refused_row(case: TruthCase) -> Row:
+def _refused_row(case: NamedCase) -> Row:
     row = {"dice_heart": 0.0, "dice_lung": 0.0, "dice_liver": 0.0}
     return row | ({"dice_heart_denervated": 0.0} if case.truth.get("denervated") else {})

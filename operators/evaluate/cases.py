@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from operators.errors import Refused
-from operators.read.case_folders import find_cases, note_of_hospital_a
+from operators.read.case_folders import find_cases, note_of_hospital_a, read_truth
 
 Row = dict[str, float]
 """What one patient, or one structure of a patient, contributes to each column."""
@@ -36,6 +36,23 @@ class NamedCase(Protocol):
 
 
 Case = TypeVar("Case", bound=NamedCase)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadCase:
+    """A case whose images cannot be read: nothing is known but what truth.json tells.
+
+    Args:
+        name: Of its folder.
+        patient_id: The folder's name too, as no image tells it.
+        truth: Of truth.json.
+        reason: Why.
+    """
+
+    name: str
+    patient_id: str
+    truth: Mapping[str, Any]
+    reason: str
 
 
 @dataclass(kw_only=True)
@@ -72,9 +89,31 @@ def cases_of(data: Path, read_case: Callable[[Path], Case], notes: list[str]) ->
 
     Raises:
         FileNotFoundError: The folder holds no case.
+        Refused: The images of a case cannot be read.
+    """
+    for case in read_or_unread(data, read_case, notes):
+        if isinstance(case, UnreadCase):
+            raise Refused(f"{case.name}: {case.reason}")
+        yield case
+
+
+def read_or_unread(
+    data: Path, read_case: Callable[[Path], Case], notes: list[str]
+) -> Iterator[Case | UnreadCase]:
+    """As `cases_of`; a case whose images are refused is told in the notes and still counts.
+
+    Raises:
+        FileNotFoundError: The folder holds no case.
     """
     for folder in track(find_cases(data), description="evaluating patients", console=Console(stderr=True)):
-        case = read_case(folder)
+        case: Case | UnreadCase
+        try:
+            case = read_case(folder)
+        except Refused as refused:
+            notes.append(f"{folder.name} was refused: {refused.reason}")
+            case = UnreadCase(
+                name=folder.name, patient_id=folder.name, truth=read_truth(folder), reason=refused.reason
+            )
         notes += note_of_hospital_a(case.name, case.truth)
         yield case
 
@@ -84,6 +123,7 @@ def measure_patients(
     read_case: Callable[[Path], Case],
     measure: Callable[[Case, list[str]], Row],
     refused_row: Callable[[Case], Row],
+    unread_row: Callable[[UnreadCase], Row] | None = None,
 ) -> PatientRows:
     """A row for each case of a folder.
 
@@ -92,13 +132,20 @@ def measure_patients(
         read_case: Reads one.
         measure: What it contributes; may add notes.
         refused_row: What it contributes where `measure` refuses it.
+        unread_row: What it contributes where its images cannot be read; None ends the evaluation there.
 
     Raises:
         FileNotFoundError: The folder holds no case.
+        Refused: The images of a case cannot be read, and nothing tells what that contributes.
     """
     found = PatientRows()
-    for case in cases_of(data, read_case, found.notes):
+    for case in read_or_unread(data, read_case, found.notes):
         found.patient_ids.append(case.patient_id)
+        if isinstance(case, UnreadCase):
+            if unread_row is None:
+                raise Refused(f"{case.name}: {case.reason}")
+            found.rows.append(unread_row(case))
+            continue
         try:
             found.rows.append(measure(case, found.notes))
         except Refused as refused:

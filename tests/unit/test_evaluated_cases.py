@@ -76,3 +76,27 @@ def test_what_is_no_refusal_ends_the_evaluation(data: Path) -> None:
 def test_a_folder_without_a_case_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no case"):
         list(cases_of(tmp_path, read_case, []))
+
+
+def read_refused(folder: Path) -> ACase:
+    if folder.name == "three":
+        raise Refused("PixelSpacing is missing", attribute="PixelSpacing")
+    return read_case(folder)
+
+
+def test_a_case_whose_images_cannot_be_read_counts_as_its_truth_tells(data: Path) -> None:
+    found = measure_patients(
+        data,
+        read_refused,
+        lambda case, _notes: {"value": case.truth.get("value", 0.0)},
+        lambda _case: {},
+        lambda case: {"dice": case.truth["value"] * 0},
+    )
+    assert found.patient_ids == ["P1", "three", "P2"]
+    assert "three was refused: PixelSpacing is missing" in found.notes
+    np.testing.assert_array_equal(found.columns()["dice"], [np.nan, 0.0, np.nan])
+
+
+def test_a_case_that_cannot_be_read_ends_what_does_not_know_how_to_count_it(data: Path) -> None:
+    with pytest.raises(Refused, match="three: PixelSpacing is missing"):
+        list(cases_of(data, read_refused, []))
