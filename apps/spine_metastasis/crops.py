@@ -30,7 +30,8 @@ def white_of(stack: SagittalStack, vertebrae: Sequence[Vertebra]) -> float:
     """Signal that becomes `WHITE_VALUE`: of what lies around the spine, in its middle slices."""
     places = stack.index_of(np.array([vertebra.centre for vertebra in vertebrae]))
     slices, rows, columns = stack.signal.shape
-    low_row, high_row = (int(v) for v in np.clip([places[:, 1].min(), places[:, 1].max() + 1], 0, rows))
+    low_row = int(np.clip(places[:, 1].min(), 0, rows - 1))
+    high_row = int(np.clip(places[:, 1].max() + 1, 0, rows))
     reach = CORRIDOR_MM / stack.geometry.spacing_mm_zyx[2]
     low_column = int(np.clip(places[:, 2].min() - reach, 0, columns - 1))
     high_column = int(np.clip(places[:, 2].max() + reach, low_column + 1, columns))
@@ -44,6 +45,14 @@ def is_inside(stack: SagittalStack, vertebra: Vertebra) -> bool:
     """True when the middle of the vertebra lies in the series."""
     place = stack.index_of(vertebra.centre)
     return bool(np.all(place > -0.5) and np.all(place < np.array(stack.signal.shape) - 0.5))
+
+
+def outside_share(stack: SagittalStack, vertebra: Vertebra) -> float:
+    """Share of the vertebra's picture that lies outside of the series, 0..1: it is black there."""
+    _, rows, columns = crop_grid(stack, vertebra)
+    height, width = stack.signal.shape[1:]
+    inside = (rows > -0.5) & (rows < height - 0.5) & (columns > -0.5) & (columns < width - 0.5)
+    return float(1 - inside.mean())
 
 
 def crop(

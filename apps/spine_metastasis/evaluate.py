@@ -57,14 +57,19 @@ class Models:
 def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     """The metrics of the outside interface over the cases of a folder.
 
-    ``auc`` tells patients with malignant from those with osteoporotic fractures by the highest fused
-    probability of a fracture that was found; ``auc_t1`` and ``auc_stir`` do so by one sequence's. Where no
-    fracture is found, or the study is refused, it is 0. ``accuracy`` is that of the decision for the same
-    patients, ``sensitivity`` and ``specificity`` its shares of malignant and osteoporotic; an
-    indeterminate one counts as wrong. ``ece`` is of the fused probability where there is one.
-    ``detection_rate`` is the share of fresh fractures that are found as such, ``false_alarms`` counts
-    others that are, per patient, in patients with and without fractures. ``level_accuracy`` is the share of
-    found vertebrae that get their right name, where counting from the sacrum gives it.
+    ``auc`` tells patients with malignant from those with osteoporotic fractures by the probability of the
+    patient; ``auc_t1`` and ``auc_stir`` do so by one sequence's. Where none of the true fractures is told, or
+    the study is refused, the patient has the worst score: 0 of a malignant, 1 of an osteoporotic fracture.
+    ``auc_found`` and ``ece`` are of the other patients alone, ``found_patients`` is their share.
+    ``accuracy`` is that of the decision for patients with a fracture, ``sensitivity`` and ``specificity`` its
+    shares of malignant and osteoporotic: right is the true cause of a patient in whom a true fracture
+    has it; an indeterminate one counts as wrong. ``detection_rate`` is the share of fresh fractures that are
+    told, as fractures or as possible ones; ``certain_detection_rate`` that of those told as fractures.
+    ``false_alarms`` counts other vertebrae that are told, per patient, with and without fractures;
+    ``possible`` the possible ones, right or wrong. ``vertebra_accuracy`` is the share of fresh fractures with
+    their right cause, ``vertebra_accuracy_found`` that of those told. ``not_assessed`` is the share of found
+    vertebrae at the border of the pictures that nothing is said of. ``level_accuracy`` is the share of found
+    vertebrae that get their right name, where counting from the sacrum gives it.
 
     Raises:
         FileNotFoundError: The folder holds no case.
@@ -75,6 +80,8 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     columns = found.columns("malignant", "vertebrae", "matched", "fractures")
     statistics: dict[str, Callable[[Columns], float]] = {
         "auc": _area("score"),
+        "auc_found": _area("found_score"),
+        "found_patients": mean_of("is_found"),
         "auc_t1": _area("score_t1"),
         "auc_stir": _area("score_stir"),
         "accuracy": mean_of("is_right"),
@@ -83,8 +90,12 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
         "indeterminate": mean_of("is_indeterminate"),
         "ece": calibration_error,
         "detection_rate": _share("found_fractures", "fractures"),
+        "certain_detection_rate": _share("certain_fractures", "fractures"),
         "false_alarms": mean_of("false_alarms"),
-        "vertebra_accuracy": _share("right_causes", "found_fractures"),
+        "possible": mean_of("possible"),
+        "not_assessed": _share("not_assessed", "judged"),
+        "vertebra_accuracy": _share("right_causes", "fractures"),
+        "vertebra_accuracy_found": _share("right_causes", "found_fractures"),
         "level_accuracy": _share("right_levels", "namable"),
         "wrong_level": _share("wrong_levels", "matched"),
     }
@@ -116,12 +127,13 @@ def measure_case(case: TruthCase, models: Models, notes: list[str]) -> Row:
     findings = findings_of(case.stacks, spine, judged)
     pairs = matched(case.vertebrae, judged)
     out = {"vertebrae": float(len(case.vertebrae)), "matched": float(len(pairs))}
+    out |= {"judged": float(len(judged)), "not_assessed": float(len(findings.not_assessed))}
     out |= _of_fractures(case, findings, pairs) | _of_levels(case, pairs)
     if case.fracture == FractureClass.NOT_FRACTURED:
         return out
     if findings.worst is None:
         notes.append(f"{case.name}: no fracture was found, there is a {case.fracture.name.lower()} one")
-    return out | _of_patient(case, findings)
+    return out | _of_patient(case, findings, hits_of(pairs))
 
 
 def matched(
@@ -147,18 +159,28 @@ def matched(
 def _of_fractures(
     case: TruthCase, findings: Findings, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]
 ) -> Row:
-    hits = [
-        (one, other)
-        for one, other in pairs
-        if one.fracture != FractureClass.NOT_FRACTURED and other.is_fractured
-    ]
-    right = [1 for one, other in hits if other.decision.class_index == CAUSE_OF[one.fracture]]
+    hits = hits_of(pairs)
     return {
         "fractures": float(sum(one.fracture != FractureClass.NOT_FRACTURED for one in case.vertebrae)),
         "found_fractures": float(len(hits)),
-        "right_causes": float(len(right)),
-        "false_alarms": float(len(findings.fractured) - len(hits)),
+        "certain_fractures": float(sum(other.is_fractured for _, other in hits)),
+        "right_causes": float(sum(_has_its_cause(*hit) for hit in hits)),
+        "false_alarms": float(len(findings.told) - len(hits)),
+        "possible": float(len(findings.possible)),
     }
+
+
+def hits_of(
+    pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]],
+) -> list[tuple[TrueVertebra, JudgedVertebra]]:
+    """Pairs of a fresh fracture that is told, as a fracture or as a possible one."""
+    return [
+        (one, other) for one, other in pairs if one.fracture != FractureClass.NOT_FRACTURED and other.is_told
+    ]
+
+
+def _has_its_cause(true: TrueVertebra, judged: JudgedVertebra) -> bool:
+    return judged.decision.class_index == CAUSE_OF[true.fracture]
 
 
 def _of_levels(case: TruthCase, pairs: Sequence[tuple[TrueVertebra, JudgedVertebra]]) -> Row:
@@ -171,40 +193,50 @@ def _of_levels(case: TruthCase, pairs: Sequence[tuple[TrueVertebra, JudgedVerteb
     return out
 
 
-def _of_patient(case: TruthCase, findings: Findings) -> Row:
+def _of_patient(
+    case: TruthCase, findings: Findings, hits: Sequence[tuple[TrueVertebra, JudgedVertebra]]
+) -> Row:
     worst = findings.worst
     is_malignant = float(case.fracture == FractureClass.MALIGNANT)
-    out = {"malignant": is_malignant, "score": 0.0 if worst is None else worst.p_malignant}
+    is_found = bool(hits) and worst is not None
+    out = {"malignant": is_malignant, "is_found": float(is_found)}
     for weighting in findings.stacks:
         found = [
             float(one.causes_by_sequence[weighting][MALIGNANT])
-            for one in findings.fractured
+            for one in findings.told
             if weighting in one.causes_by_sequence
         ]
-        out[f"score_{weighting}"] = max(found, default=0.0)
+        is_seen = any(weighting in other.causes_by_sequence for _, other in hits)
+        out[f"score_{weighting}"] = max(found) if is_seen else 1 - is_malignant
     if worst is not None:
-        out["probability"] = worst.p_malignant
         out["is_indeterminate"] = float(findings.answer is None)
-    is_right = float(findings.answer == CAUSE_OF[case.fracture])
+    if worst is not None and is_found:
+        out["probability"] = out["found_score"] = worst.p_malignant
+    out["score"] = out.get("found_score", 1 - is_malignant)
+    has_its_cause = any(_has_its_cause(*hit) for hit in hits)
+    is_right = float(findings.answer == CAUSE_OF[case.fracture] and has_its_cause)
     return out | {"is_right": is_right, f"is_right_{case.fracture.name.lower()}": is_right}
 
 
 def _refused(case: TruthCase) -> Row:
-    """A refused patient: nothing found, nothing right."""
+    """A refused patient: nothing found, nothing right, the worst score."""
     out = {
         "vertebrae": float(len(case.vertebrae)),
         "matched": 0.0,
         "fractures": float(sum(one.fracture != FractureClass.NOT_FRACTURED for one in case.vertebrae)),
         "found_fractures": 0.0,
+        "certain_fractures": 0.0,
         "right_causes": 0.0,
         "false_alarms": 0.0,
     }
     if case.fracture == FractureClass.NOT_FRACTURED:
         return out
-    out |= {f"score_{weighting}": 0.0 for weighting in case.stacks}
+    is_malignant = float(case.fracture == FractureClass.MALIGNANT)
+    out |= {f"score_{weighting}": 1 - is_malignant for weighting in case.stacks}
     return out | {
-        "malignant": float(case.fracture == FractureClass.MALIGNANT),
-        "score": 0.0,
+        "malignant": is_malignant,
+        "score": 1 - is_malignant,
+        "is_found": 0.0,
         "is_right": 0.0,
         f"is_right_{case.fracture.name.lower()}": 0.0,
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from apps.spine_metastasis.classify import CAUSES, MALIGNANT, OSTEOPOROTIC, JudgedVertebra
+from apps.spine_metastasis.classify import CAUSES, MALIGNANT, OSTEOPOROTIC, JudgedVertebra, Presence
 from apps.spine_metastasis.labels import UNLABELLED, Weighting
-from apps.spine_metastasis.levels import Spine
+from apps.spine_metastasis.levels import Spine, Vertebra
 from apps.spine_metastasis.stack import SagittalStack
+from operators.errors import Refused
 
 NOT_FOUND = "no fractured vertebra was found"
 NOT_ASSESSED = (
@@ -20,10 +21,13 @@ COUNTED = (
     "transitional vertebra every name is off by one"
 )
 NO_SACRUM = (
-    "the sacrum was not found in the pictures, so levels cannot be counted: fractures have an unlabelled "
+    "the sacrum was not found in the pictures, so levels cannot be counted: vertebrae have an unlabelled "
     "level"
 )
-GAP = "a vertebra may have been missed on the way up from the sacrum: those above it have an unlabelled level"
+SACRUM_DOUBTED = (
+    "what looks like the first sacral vertebra has a spine below it and was not believed, so levels cannot "
+    "be counted: vertebrae have an unlabelled level"
+)
 MISSING = {
     Weighting.T1: "sagittal T1 (without contrast agent, without fat suppression)",
     Weighting.STIR: "sagittal STIR",
@@ -33,6 +37,8 @@ MISSING = {
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
     """Everything that pictures, report and tables are made of.
+
+    A negative answer holds for `examined` alone, which is told beside it wherever it stands.
 
     Args:
         stacks: The sequences that were analysed.
@@ -52,20 +58,52 @@ class Findings:
         return tuple(one for one in self.judged if one.is_fractured)
 
     @property
+    def possible(self) -> tuple[JudgedVertebra, ...]:
+        """Those of which it is uncertain whether they are fractured, from head to feet."""
+        return tuple(one for one in self.judged if one.presence is Presence.POSSIBLE)
+
+    @property
+    def told(self) -> tuple[JudgedVertebra, ...]:
+        """Fractures and possible ones, from head to feet."""
+        return tuple(one for one in self.judged if one.is_told)
+
+    @property
+    def examined(self) -> tuple[JudgedVertebra, ...]:
+        """Those of which it is said whether they are fractured, from head to feet."""
+        return tuple(one for one in self.judged if one.presence is not Presence.NOT_ASSESSED)
+
+    @property
+    def not_assessed(self) -> tuple[JudgedVertebra, ...]:
+        """Those at the border of the pictures that show no fracture there, from head to feet."""
+        return tuple(one for one in self.judged if one.presence is Presence.NOT_ASSESSED)
+
+    @property
+    def is_complete(self) -> bool:
+        """True when both sequences show an unbroken row of vertebrae, all of which are examined."""
+        numbers = [one.vertebra.number for one in self.examined]
+        in_a_row = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        return in_a_row and not self.spine.gaps and not absent(self.stacks)
+
+    @property
     def worst(self) -> JudgedVertebra | None:
-        """The fracture with the highest probability of a malignant cause: the patient's; None without one."""
-        return max(self.fractured, key=lambda one: one.p_malignant, default=None)
+        """The fracture with the highest probability of a malignant cause: the patient's.
+
+        A possible one only where none is certain; None where there is neither.
+        """
+        return max(self.fractured or self.possible, key=lambda one: one.p_malignant, default=None)
 
     @property
     def answer(self) -> int | None:
         """Of `classify.CAUSES`, for the patient; None without a fracture and where it is indeterminate.
 
-        Malignant where one fracture is; osteoporotic only where every one is.
+        Malignant where one fracture is; osteoporotic only where every one is, possible ones too.
         """
         decided = [one.decision.class_index for one in self.fractured]
         if MALIGNANT in decided:
             return MALIGNANT
-        return OSTEOPOROTIC if decided and all(one == OSTEOPOROTIC for one in decided) else None
+        if not decided or self.possible:
+            return None
+        return OSTEOPOROTIC if all(one == OSTEOPOROTIC for one in decided) else None
 
     @property
     def first_stack(self) -> SagittalStack:
@@ -85,28 +123,75 @@ def findings_of(
     *,
     warnings: tuple[str, ...] = (),
 ) -> Findings:
-    """The findings, with what a reader must know of them; the warnings of the rules come first."""
+    """The findings, with what a reader must know of them; the warnings of the rules come first.
+
+    Raises:
+        Refused: No vertebra can be examined.
+    """
+    found = Findings(stacks=stacks, spine=spine, judged=judged, warnings=())
+    if not found.examined:
+        raise Refused(
+            "Rows: every vertebra that was found lies at the border of the pictures, none can be examined",
+            attribute="Rows",
+        )
     told = list(warnings)
+    told += [f"{MISSING[w]} is missing: the answer rests on the other sequence alone" for w in absent(stacks)]
+    if spine.sacrum is None:
+        told.append(SACRUM_DOUBTED if spine.is_sacrum_doubted else NO_SACRUM)
+    if any(one.vertebra.level is not None for one in judged):
+        told.append(COUNTED)
+    told += _limits_of(found)
+    told += [f"{name_of(one)}: possible fracture, {one.doubt}" for one in found.possible]
     told += [
-        f"{MISSING[w]} is missing: the answer rests on the other sequence alone" for w in _absent(stacks)
+        f"{name_of(one)}: {one.decision.reason}" for one in found.fractured if one.decision.is_indeterminate
     ]
-    fractured = [one for one in judged if one.is_fractured]
-    if fractured:
-        if spine.sacrum is None:
-            told.append(NO_SACRUM)
-        elif any(one.vertebra.level is None for one in fractured):
-            told.append(GAP)
-        if any(one.vertebra.level is not None for one in fractured):
-            told.append(COUNTED)
-    told += [f"{name_of(one)}: {one.decision.reason}" for one in fractured if one.decision.is_indeterminate]
-    for one in fractured:
-        lacking = [w.spoken for w in stacks if w not in one.probabilities]
-        told += [f"{name_of(one)} does not lie in the pictures of {' and '.join(lacking)}"] if lacking else []
     return Findings(stacks=stacks, spine=spine, judged=judged, warnings=tuple(dict.fromkeys(told)))
 
 
-def _absent(stacks: Mapping[Weighting, SagittalStack]) -> list[Weighting]:
+def absent(stacks: Mapping[Weighting, SagittalStack]) -> list[Weighting]:
+    """Sequences that were not analysed."""
     return [weighting for weighting in Weighting if weighting not in stacks]
+
+
+# -------------------------------------------------------- what was examined
+
+
+def scope_of(findings: Findings) -> tuple[str, ...]:
+    """What an answer holds for, and what it does not: sentences without a full stop, the range first."""
+    return (f"{range_of(findings)} examined, nothing above or below", *_limits_of(findings))
+
+
+def range_of(findings: Findings) -> str:
+    """The vertebrae that were examined, such as "T12 to L4 (5 vertebrae) were"."""
+    examined = findings.examined
+    named = [one for one in examined if one.vertebra.level is not None]
+    unnamed = len(examined) - len(named)
+    parts = []
+    if named:
+        first, last = name_of(named[0]), name_of(named[-1])
+        parts.append(f"{first} to {last} ({_vertebrae(len(named))})" if len(named) > 1 else first)
+    if unnamed:
+        parts.append(f"{_vertebrae(unnamed)} of unknown level{' above' if named else ''}")
+    return f"{' and '.join(parts)} {'was' if len(examined) == 1 else 'were'}"
+
+
+def _limits_of(findings: Findings) -> list[str]:
+    """Vertebrae in the pictures that were not examined, or not in every sequence."""
+    told = [
+        f"between {_name(above)} and {'the sacrum' if below is None else _name(below)} "
+        "a vertebra may have been missed: one that was is not examined"
+        for above, below in findings.spine.gaps
+    ]
+    told += [f"{name_of(one)} is not assessed: {one.doubt}" for one in findings.not_assessed]
+    for weighting in findings.sequences:
+        lacking = [name_of(one) for one in findings.examined if weighting not in one.probabilities]
+        if lacking:
+            told.append(f"not in the pictures of {weighting.spoken}: {', '.join(lacking)}")
+    return told
+
+
+def _vertebrae(count: int) -> str:
+    return f"{count} vertebra{'e' if count != 1 else ''}"
 
 
 def name_of(one: JudgedVertebra) -> str:
@@ -114,7 +199,15 @@ def name_of(one: JudgedVertebra) -> str:
 
     A vertebra without a level is told by the order in which a reader meets it.
     """
-    vertebra = one.vertebra
+    return _name(one.vertebra)
+
+
+def names_of(several: Sequence[JudgedVertebra]) -> str:
+    """Their names in a sentence."""
+    return ", ".join(map(name_of, several))
+
+
+def _name(vertebra: Vertebra) -> str:
     return vertebra.level or f"vertebra {vertebra.number} from the top ({UNLABELLED})"
 
 
@@ -131,9 +224,21 @@ def key_of(one: JudgedVertebra) -> str:
 def verdict_of(one: JudgedVertebra) -> str:
     """What is said of a fracture, with its probability.
 
-    The probability is that of what is said; an indeterminate one names that of a malignant cause.
+    The probability is that of what is said; an indeterminate one names that of a malignant cause. An
+    answer that rests on one sequence says so.
     """
+    alone = f", {next(iter(one.probabilities)).spoken} alone" if len(one.probabilities) == 1 else ""
+    if one.presence is Presence.POSSIBLE:
+        return f"possible fracture, indeterminate (fracture {one.p_fractured:.0%}{alone})"
     index = one.decision.class_index
     if index is None:
-        return f"indeterminate (malignant {one.p_malignant:.0%})"
-    return f"{CAUSES[index]} {one.causes[index]:.0%}"
+        return f"fracture, indeterminate (malignant {one.p_malignant:.0%}{alone})"
+    return f"{CAUSES[index]} {one.causes[index]:.0%}{alone}"
+
+
+def sequence_verdict_of(one: JudgedVertebra, weighting: Weighting) -> str:
+    """What a sequence alone says of a vertebra."""
+    p_fractured = one.p_fractured_by_sequence[weighting]
+    if weighting not in one.causes_by_sequence:
+        return f"sees no fracture (fracture {p_fractured:.2f})"
+    return f"malignant {one.causes_by_sequence[weighting][MALIGNANT]:.2f} (fracture {p_fractured:.2f})"

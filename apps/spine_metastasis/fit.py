@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from apps.spine_metastasis.classify import MALIGNANT, Calibration, fused_causes
+from apps.spine_metastasis.classify import HIGHEST_LIMIT, MALIGNANT, Calibration, fused_causes
 from apps.spine_metastasis.labels import FractureClass, Weighting
 from operators.measure.decision import fuse
 
 TEMPERATURES = (0.25, 2.0)
 LEAST_FRACTURES = 20
 """Fewer fractures seen in both sequences teach no temperature."""
-LIMITS = np.linspace(0.3, 0.8, 51)
+LIMITS = np.linspace(0.3, HIGHEST_LIMIT, 21)
 """Probabilities of a fracture that are tried as the limit."""
 FALSE_ALARM_WEIGHT = 0.5
 """Of one false alarm against one missed fracture."""

@@ -13,9 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
-from apps.spine_metastasis.classify import MALIGNANT, OSTEOPOROTIC, JudgedVertebra
+from apps.spine_metastasis.classify import MALIGNANT, OSTEOPOROTIC, JudgedVertebra, Presence
 from apps.spine_metastasis.crops import PIXELS, SIZE_MM, WHITE_VALUE, white_of
-from apps.spine_metastasis.findings import NOT_FOUND, Findings, name_of, short_name_of, verdict_of
+from apps.spine_metastasis.findings import (
+    NOT_FOUND,
+    Findings,
+    name_of,
+    scope_of,
+    sequence_verdict_of,
+    short_name_of,
+    verdict_of,
+)
 from apps.spine_metastasis.labels import Weighting
 from apps.spine_metastasis.regions import HALF_DEPTH_MM, HALF_HEIGHT, frame_of
 from apps.spine_metastasis.stack import SagittalStack
@@ -27,8 +35,8 @@ VERTEBRAE_EACH = 2
 """Of a picture with heat maps."""
 MOST_PICTURES = 3
 """With heat maps: the six fractures that are most probably malignant."""
-TONES = {OSTEOPOROTIC: Tone.NEGATIVE, MALIGNANT: Tone.POSITIVE, None: Tone.UNSURE}
-COLOURS = {OSTEOPOROTIC: "#7ee081", MALIGNANT: "#ff7062", None: "#ffd27f"}
+TONES = {OSTEOPOROTIC: Tone.OTHER, MALIGNANT: Tone.POSITIVE, None: Tone.UNSURE}
+COLOURS = {OSTEOPOROTIC: "#6ebeff", MALIGNANT: "#ff7062", None: "#ffd27f"}
 MIDDLE_CHANNEL = 1
 WHITE_FACTOR = 255.0 / WHITE_VALUE
 """A picture is as bright as the networks see it."""
@@ -53,20 +61,22 @@ def _overview(findings: Findings, statement: str) -> NDArray[np.uint8]:
     figure.subplots_adjust(left=0.02, right=0.98, top=0.9, bottom=0.09, wspace=0.04)
     for axes, weighting in zip(panels, findings.sequences, strict=True):
         _draw_sequence(axes, findings, weighting)
-    said = NOT_FOUND if not findings.fractured else "AI: freshly fractured vertebrae in boxes"
-    figure.text(0.5, 0.965, said, color=PALE, ha="center", va="center", fontsize=12)
+    said = "AI: (possibly) fractured vertebrae in boxes" if findings.told else f"AI: {NOT_FOUND}"
+    figure.text(0.5, 0.975, said, color=PALE, ha="center", va="center", fontsize=12)
+    figure.text(0.5, 0.942, scope_of(findings)[0], color=FAINT, ha="center", va="center", fontsize=8.5)
     write_statement(figure, statement)
     return rendered(figure)
 
 
 def _draw_sequence(axes: Axes, findings: Findings, weighting: Weighting) -> None:
     stack = findings.stacks[weighting]
-    vertebrae = [one.vertebra for one in findings.judged]
+    vertebrae = [one.vertebra for one in findings.judged if weighting in one.probabilities]
     number = _shown_slice(findings, weighting)
     _, row_mm, column_mm = stack.geometry.spacing_mm_zyx
     rows, columns = stack.signal.shape[1:]
     extent = (-column_mm / 2, (columns - 0.5) * column_mm, (rows - 0.5) * row_mm, -row_mm / 2)
-    white = white_of(stack, vertebrae) * WHITE_FACTOR
+    everywhere = [one.vertebra for one in findings.judged]
+    white = white_of(stack, vertebrae or everywhere) * WHITE_FACTOR
     axes.imshow(
         stack.signal[number], cmap="gray", vmin=0, vmax=white, extent=extent, interpolation="bilinear"
     )
@@ -76,7 +86,9 @@ def _draw_sequence(axes: Axes, findings: Findings, weighting: Weighting) -> None
     bare(axes)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
-    axes.set_title(f"{weighting.spoken}, slice {number + 1} from the right", color=PALE, fontsize=10, pad=5)
+    title = f"{weighting.spoken}, slice {number + 1} from the right"
+    title += "" if vertebrae else ": shows none of the vertebrae"
+    axes.set_title(title, color=PALE, fontsize=10, pad=5)
     for x, letter, align in ((0.02, "A", "left"), (0.98, "P", "right")):
         axes.text(x, 0.98, letter, color=FAINT, fontsize=9, va="top", ha=align, transform=axes.transAxes)
 
@@ -98,10 +110,11 @@ def _draw_vertebra(axes: Axes, stack: SagittalStack, one: JudgedVertebra) -> Non
     _, row_mm, column_mm = stack.geometry.spacing_mm_zyx
     place = stack.index_of(vertebra.centre)
     x, y = float(place[2]) * column_mm, float(place[1]) * row_mm
-    if not one.is_fractured:
-        axes.plot(x, y, marker="+", markersize=5, color=FAINT, markeredgewidth=0.8)
-        if vertebra.level:
-            axes.text(x + 3, y, vertebra.level, color=FAINT, fontsize=7, va="center")
+    if not one.is_told:
+        is_examined = one.presence is not Presence.NOT_ASSESSED
+        axes.plot(x, y, marker="+" if is_examined else "x", markersize=5, color=FAINT, markeredgewidth=0.8)
+        said = [vertebra.level or "", "" if is_examined else Presence.NOT_ASSESSED.value]
+        axes.text(x + 3, y, " ".join(filter(None, said)), color=FAINT, fontsize=7, va="center")
         return
     colour = COLOURS[one.decision.class_index]
     down, back, _ = frame_of(stack, vertebra)
@@ -126,8 +139,8 @@ def _draw_vertebra(axes: Axes, stack: SagittalStack, one: JudgedVertebra) -> Non
 
 def _heat_maps(findings: Findings, statement: str) -> tuple[Picture, ...]:
     """Pictures of fractured vertebrae, from head to feet; where there are many, the likeliest malignant."""
-    most = sorted(findings.fractured, key=lambda one: -one.p_malignant)[: VERTEBRAE_EACH * MOST_PICTURES]
-    shown = [one for one in findings.fractured if any(one is other for other in most)]
+    most = sorted(findings.told, key=lambda one: -one.p_malignant)[: VERTEBRAE_EACH * MOST_PICTURES]
+    shown = [one for one in findings.told if any(one is other for other in most)]
     out = []
     for start in range(0, len(shown), VERTEBRAE_EACH):
         group = shown[start : start + VERTEBRAE_EACH]
@@ -154,8 +167,7 @@ def _panels(group: Sequence[JudgedVertebra]) -> list[HeatMapPanel]:
             heat_yx=one.heat_maps[weighting],
             spacing_mm_yx=(pixel_mm, pixel_mm),
             title=f"{short_name_of(one)}, {weighting.spoken}",
-            verdict=f"{verdict_of(one)}; {weighting.spoken} alone: malignant "
-            f"{one.causes_by_sequence[weighting][MALIGNANT]:.0%}",
+            verdict=f"{verdict_of(one)}; {weighting.spoken} alone: {sequence_verdict_of(one, weighting)}",
             tone=TONES[one.decision.class_index],
             left_mark="A",
             right_mark="P",

@@ -19,6 +19,10 @@ from apps.spine_metastasis.findings import (
     Findings,
     key_of,
     name_of,
+    names_of,
+    range_of,
+    scope_of,
+    sequence_verdict_of,
     short_name_of,
     verdict_of,
 )
@@ -51,19 +55,21 @@ FRACTURE = codes.private("VERT_FRACTURE", "Fresh fracture of a vertebra")
 PROCEDURE = codes.private("SPINE_MR", "MR of the spine: fractures of vertebrae")
 SPINE = "Spine"
 """Tracking identifier of what is said of the patient."""
-COLOURS = {OSTEOPOROTIC: (126, 224, 129), MALIGNANT: (255, 112, 98), None: (255, 210, 127)}
+COLOURS = {OSTEOPOROTIC: (110, 190, 255), MALIGNANT: (255, 112, 98), None: (255, 210, 127)}
 """Of a region, by what was decided."""
 REGION_NOTE = (
     "The region is a box along the spine around the vertebra, not an outline of it: it shows which vertebra "
     "was judged."
 )
+CAUSE_NOTE = "The probabilities of the causes are those of a vertebra that is fractured."
 PATIENT_NOTE = "The probability of the patient is the highest one of the fractured vertebrae."
 METHOD = (
     "Method: a network finds vertebral bodies and the first sacral vertebra on the middle slices of each "
     "sequence; each vertebra is cut out with its neighbours (80 mm, three slices) and judged by five "
     "networks for each sequence: not freshly fractured, osteoporotic, malignant. Probabilities are "
     "calibrated; those of the sequences are averaged. A fracture is indeterminate where the probability "
-    "is low or the sequences contradict each other."
+    "is low or the sequences contradict each other; a vertebra that one sequence calls broken and the other "
+    "sound is a possible fracture."
 )
 
 
@@ -71,7 +77,7 @@ METHOD = (
 
 
 def label_volumes(findings: Findings) -> tuple[LabelVolume, ...]:
-    """The regions of fractured vertebrae on the grid of T1, or of STIR where there is no T1; none without."""
+    """Regions of (possibly) fractured vertebrae on the grid of T1, or of STIR without T1; perhaps none."""
     shown = _drawn(findings)
     if not shown:
         return ()
@@ -98,14 +104,14 @@ def label_volumes(findings: Findings) -> tuple[LabelVolume, ...]:
 
 
 def _drawn(findings: Findings) -> list[JudgedVertebra]:
-    """Fractured vertebrae that lie in the sequence on whose grid regions are drawn."""
+    """(Possibly) fractured vertebrae that lie in the sequence on whose grid regions are drawn."""
     first = findings.sequences[0]
-    return [one for one in findings.fractured if first in one.probabilities]
+    return [one for one in findings.told if first in one.probabilities]
 
 
 def region_name(one: JudgedVertebra) -> str:
-    """Segment Label and tracking identifier of a fractured vertebra."""
-    return f"Fractured {name_of(one)}"
+    """Segment Label and tracking identifier of a vertebra that is fractured or may be."""
+    return f"{'Fractured' if one.is_fractured else 'Possibly fractured'} {name_of(one)}"
 
 
 def site_of(one: JudgedVertebra) -> Code:
@@ -115,9 +121,9 @@ def site_of(one: JudgedVertebra) -> Code:
 
 
 def markings(findings: Findings) -> tuple[Markings, ...]:
-    """Boxes in the images through fractured vertebrae; without any, the answer in the middle image."""
+    """Boxes in the images through (possible) fractures; without any, the answer in the middle image."""
     found: dict[str, tuple[Dataset, list[Box]]] = {}
-    for one in findings.fractured:
+    for one in findings.told:
         for weighting in one.probabilities:
             header, box = box_in(
                 findings.stacks[weighting],
@@ -134,7 +140,7 @@ def markings(findings: Findings) -> tuple[Markings, ...]:
         Markings(
             source=header,
             boxes=tuple(boxes),
-            verdict=(patient_verdict(findings),),
+            verdict=(patient_verdict(findings), *map(_sentence, scope_of(findings))),
             series_label="Spine marks",
         )
         for header, boxes in found.values()
@@ -145,15 +151,16 @@ def markings(findings: Findings) -> tuple[Markings, ...]:
 
 
 def report_content(findings: Findings) -> ReportContent:
-    """The SR: each fractured vertebra, each sequence of it, and the patient."""
+    """The SR: each vertebra that is fractured or may be, each sequence of it, and the patient."""
     return ReportContent(
         groups=(
-            *(group for one in findings.fractured for group in _vertebra_groups(findings, one)),
+            *(group for one in findings.told for group in _vertebra_groups(findings, one)),
             _patient_group(findings),
         ),
         sources=sources_of(findings),
         procedure=PROCEDURE,
         warnings=findings.warnings,
+        is_complete=findings.is_complete,
         series_label="Spine report",
     )
 
@@ -172,42 +179,72 @@ def _vertebra_groups(findings: Findings, one: JudgedVertebra) -> list[Group]:
         probabilities=_probabilities(one.causes),
         decision=one.decision,
         site=site_of(one),
-        numbers=(Number(name=codes.PROBABILITY, value=one.p_fractured, unit=codes.RATIO, finding=FRACTURE),),
-        comments=(REGION_NOTE, *(() if one.vertebra.level else (_sentence(UNLABELLED),))),
+        numbers=(_fracture_number(one.p_fractured),),
+        comments=(
+            verdict_of(one),
+            CAUSE_NOTE,
+            REGION_NOTE,
+            *(() if one.vertebra.level else (_sentence(UNLABELLED),)),
+        ),
     )
     if one in drawn:
         fused = dataclasses.replace(fused, segment=SegmentReference(label=drawn.index(one) + 1))
     else:
         fused = dataclasses.replace(fused, images=findings.stacks[next(iter(one.probabilities))].headers)
     groups = [fused]
-    for weighting, causes in one.causes_by_sequence.items():
+    for weighting in one.probabilities:
         target = f"{region_name(one)}, {weighting.spoken}"
         header, box = box_in(findings.stacks[weighting], one.vertebra, label="", target=target)
-        groups.append(
-            classification_group(
-                target=target,
-                finding=FRACTURE,
-                answers=ANSWERS,
-                probabilities=_probabilities(causes),
-                site=site_of(one),
-                region=Region(image=header, box=box),
-            )
-        )
+        groups.append(_sequence_group(one, weighting, target, Region(image=header, box=box)))
     return groups
+
+
+def _sequence_group(one: JudgedVertebra, weighting: Weighting, target: str, region: Region) -> Group:
+    """What a sequence alone says; of a cause only where it sees a fracture."""
+    number = _fracture_number(one.p_fractured_by_sequence[weighting])
+    comments = (f"{weighting.spoken} alone: {sequence_verdict_of(one, weighting)}.",)
+    if weighting not in one.causes_by_sequence:
+        return Group(
+            tracking_id=target,
+            finding=FRACTURE,
+            site=site_of(one),
+            region=region,
+            numbers=(number,),
+            comments=comments,
+        )
+    return classification_group(
+        target=target,
+        finding=FRACTURE,
+        answers=ANSWERS,
+        probabilities=_probabilities(one.causes_by_sequence[weighting]),
+        site=site_of(one),
+        region=region,
+        numbers=(number,),
+        comments=comments,
+    )
+
+
+def _fracture_number(p_fractured: float) -> Number:
+    return Number(name=codes.PROBABILITY, value=p_fractured, unit=codes.RATIO, finding=FRACTURE)
 
 
 def _patient_group(findings: Findings) -> Group:
     worst = findings.worst
+    scope = tuple(map(_sentence, scope_of(findings)))
     if worst is None:
+        # A code is read without its comments: with a gap in the spine it would say too much.
+        coded = (
+            () if findings.spine.gaps else (Quality(name=codes.AI_CLASSIFICATION, value=codes.NO_FRACTURE),)
+        )
         return Group(
             tracking_id=SPINE,
             finding=FRACTURE,
             site=codes.VERTEBRA,
             images=sources_of(findings),
-            qualities=(Quality(name=codes.AI_CLASSIFICATION, value=codes.NO_FRACTURE),),
-            comments=(_sentence(NOT_FOUND), NOT_ASSESSED),
+            qualities=coded,
+            comments=(_sentence(patient_verdict(findings)), *scope, NOT_ASSESSED),
         )
-    undecided = "" if findings.answer is not None else "at least one fracture is indeterminate"
+    undecided = "" if findings.answer is not None else _why_undecided(findings)
     return classification_group(
         target=SPINE,
         finding=FRACTURE,
@@ -216,8 +253,14 @@ def _patient_group(findings: Findings) -> Group:
         decision=Decision(class_index=findings.answer, reason=undecided),
         site=codes.VERTEBRA,
         images=sources_of(findings),
-        comments=(PATIENT_NOTE, NOT_ASSESSED),
+        comments=(_sentence(patient_verdict(findings)), *scope, PATIENT_NOTE, NOT_ASSESSED),
     )
+
+
+def _why_undecided(findings: Findings) -> str:
+    if findings.possible:
+        return f"whether {names_of(findings.possible)} is fractured is uncertain"
+    return "at least one fracture is indeterminate"
 
 
 def _probabilities(causes: Any) -> tuple[float, ...]:
@@ -261,19 +304,35 @@ def patient_verdict(findings: Findings) -> str:
 
     The statement about training stands beside it wherever it is shown.
     """
-    worst = findings.worst
+    return f"{_verdict(findings)}{_alone(findings)}"
+
+
+def _verdict(findings: Findings) -> str:
+    worst, possible = findings.worst, findings.possible
     if worst is None:
         return NOT_FOUND
+    if not findings.fractured:
+        return f"possible fracture, indeterminate: {names_of(possible)}"
+    further = f", and possible fracture of {names_of(possible)}" if possible else ""
     if findings.answer is None:
-        return f"indeterminate (highest probability of a malignant fracture {worst.p_malignant:.0%})"
-    return f"{ANSWERS[findings.answer].text} (probability of a malignant one {worst.p_malignant:.0%})"
+        return (
+            f"fracture, cause indeterminate (highest probability of a malignant one {worst.p_malignant:.0%})"
+            f"{further}"
+        )
+    said = f"{ANSWERS[findings.answer].text} (probability of a malignant one {worst.p_malignant:.0%})"
+    return f"{said}{further}"
+
+
+def _alone(findings: Findings) -> str:
+    return f", {findings.sequences[0].spoken} alone" if len(findings.sequences) == 1 else ""
 
 
 def summary_of(findings: Findings) -> str:
     """The result in one line, without the patient."""
     parts = [patient_verdict(findings)]
-    parts += [f"{name_of(one)}: {verdict_of(one)}" for one in findings.fractured]
-    parts.append(f"{len(findings.judged)} vertebrae on {' and '.join(w.spoken for w in findings.sequences)}")
+    parts += [f"{name_of(one)}: {verdict_of(one)}" for one in findings.told]
+    parts.append(f"{range_of(findings)} examined on {' and '.join(w.spoken for w in findings.sequences)}")
+    parts += scope_of(findings)[1:]
     return f"AI, research use: {'; '.join(parts)}"
 
 
@@ -282,18 +341,22 @@ def outcome_of(findings: Findings) -> Outcome:
     worst = findings.worst
     entries: dict[str, dict[str, Any]] = {
         "fractured_vertebrae": _entry(float(len(findings.fractured)), codes.NO_UNITS.value),
+        "possibly_fractured_vertebrae": _entry(float(len(findings.possible)), codes.NO_UNITS.value),
         "vertebrae": _entry(float(len(findings.judged)), codes.NO_UNITS.value),
+        "examined_vertebrae": _entry(float(len(findings.examined)), codes.NO_UNITS.value),
         "p_malignant": _entry(None if worst is None else worst.p_malignant, why=NOT_FOUND),
     }
     for weighting in Weighting:
-        found = [one.causes_by_sequence[weighting][MALIGNANT] for one in findings.fractured
+        found = [one.causes_by_sequence[weighting][MALIGNANT] for one in findings.told
                  if weighting in one.causes_by_sequence]  # fmt: skip
         why = NOT_FOUND if weighting in findings.stacks else f"there is no {weighting.spoken}"
         entries[f"p_malignant_{weighting}"] = _entry(max(map(float, found), default=None), why=why)
-    for one in findings.fractured:
+    for one in findings.told:
         key = key_of(one)
         entries[f"{key}_p_malignant"] = _entry(one.p_malignant)
         entries[f"{key}_p_fractured"] = _entry(one.p_fractured)
+        for weighting, p_fractured in one.p_fractured_by_sequence.items():
+            entries[f"{key}_p_fractured_{weighting}"] = _entry(p_fractured)
         for weighting, causes in one.causes_by_sequence.items():
             entries[f"{key}_p_malignant_{weighting}"] = _entry(float(causes[MALIGNANT]))
     return Outcome(summary=summary_of(findings), measurements=entries, warnings=findings.warnings)
@@ -310,13 +373,10 @@ def _fracture_table(findings: Findings) -> PageTable:
         (
             name_of(one),
             verdict_of(one),
-            f"{one.p_malignant:.2f}",
-            *(
-                f"{one.causes_by_sequence[w][MALIGNANT]:.2f}" if w in one.causes_by_sequence else "–"
-                for w in sequences
-            ),
+            f"{one.p_malignant:.2f} (fracture {one.p_fractured:.2f})",
+            *(sequence_verdict_of(one, w) if w in one.probabilities else "–" for w in sequences),
         )
-        for one in findings.fractured
+        for one in findings.told
     )
     return PageTable(
         title="Freshly fractured vertebrae, probability of a malignant cause",
@@ -331,6 +391,8 @@ def _spine_table(findings: Findings) -> PageTable:
     rows = [
         ("Sequences", " and ".join(w.spoken for w in findings.sequences)),
         ("Vertebrae found", str(len(findings.judged))),
+        ("Examined", scope_of(findings)[0]),
+        *(("Not examined", told) for told in scope_of(findings)[1:]),
         ("Levels", f"{named[0]} to {named[-1]}" if named else "cannot be known"),
     ]
     return PageTable(title="Spine", header=(), rows=tuple(rows))

@@ -60,6 +60,8 @@ class Tone(enum.Enum):
     POSITIVE = "#ff8a80"
     NEGATIVE = "#7ee081"
     UNSURE = "#ffd27f"
+    OTHER = "#6ebeff"
+    """Neither of them: something else was found."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
