@@ -223,9 +223,12 @@ def _magnification(header: Dataset) -> float:
 
 
 def _warnings(header: Dataset) -> tuple[str, ...]:
+    told = []
+    if contradiction := side_contradiction(header):
+        told.append(f"{contradiction}: neither is believed")
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
-        return ("BurnedInAnnotation is YES: text in the picture may hide or resemble anatomy",)
-    return ()
+        told.append("BurnedInAnnotation is YES: text in the picture may hide or resemble anatomy")
+    return tuple(told)
 
 
 # ------------------------------------------------------------------- pixels

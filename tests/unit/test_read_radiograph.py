@@ -323,6 +323,7 @@ def test_opposite_sides_of_tag_and_series_are_told(write):
     found = read_radiograph(write(Laterality="R", SeriesDescription="LT HIP LAT"))
     assert found.side is None
     assert found.side_contradiction == "Laterality says right, SeriesDescription says left"
+    assert found.warnings == (f"{found.side_contradiction}: neither is believed",)
     assert read_radiograph(write(Laterality="R")).side_contradiction == ""
 
 
