@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from apps.hip_fracture.findings import HipFindings
-from apps.hip_fracture.labels import CLASSES, Fracture
+from apps.hip_fracture.findings import Findings, HipFindings
+from apps.hip_fracture.labels import CLASSES, SIDES, VIEW_TITLES, VIEWS, Fracture
 from operators.encode import codes
 from operators.encode.classification import Answer, decision_text
 
@@ -23,5 +23,26 @@ ANSWERS = tuple(ANSWERS_BY_FRACTURE[fracture] for fracture in CLASSES)
 
 
 def verdict_of(hip: HipFindings) -> str:
-    """The answer for a reader, such as ``femoral neck fracture 93 %``."""
-    return decision_text(ANSWERS, hip.probabilities.tolist(), hip.decision)
+    """The answer for a reader, such as ``femoral neck fracture 93 %, AP alone``."""
+    text = decision_text(ANSWERS, hip.probabilities.tolist(), hip.decision)
+    if hip.decision.is_indeterminate and hip.is_surely_broken:
+        # Whoever reads "indeterminate" alone would not hurry to a patient whose hip is broken.
+        broken = 100 * (1 - hip.probabilities[CLASSES.index(Fracture.NONE)])
+        text = f"fracture {broken:.0f} %, type {text}"
+    return ", ".join(
+        [
+            text,
+            *(
+                f"{VIEW_TITLES[one]} alone"
+                for one in VIEWS
+                if hip.missing_views and one not in hip.missing_views
+            ),
+        ]
+    )
+
+
+def lines_of(findings: Findings) -> tuple[str, ...]:
+    """What is said of each hip of the study, also of those that were not read."""
+    answered = {hip.side: f"{hip.title}: {verdict_of(hip)}" for hip in findings.hips}
+    answered |= {hip.side: hip.text for hip in findings.unread}
+    return tuple(answered[side] for side in SIDES if side in answered)

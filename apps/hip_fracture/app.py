@@ -13,6 +13,7 @@ does, on a folder of DICOM files, without the node.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,27 @@ from operators.job import AnalysisJob
 from operators.package import run_as_package
 from operators.read.radiograph import Radiograph, read_radiograph
 
+LEFT_OUT = " left out"
+"""In the sentences about instances of the study that the choice of the inputs left out."""
 
-def read_all(paths: list[Path]) -> tuple[tuple[Radiograph, ...], tuple[str, ...]]:
-    """The radiographs of a study in the order of their numbers, and why others are not among them.
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """What could be read of a study.
+
+    Args:
+        radiographs: In the order of their numbers.
+        left_out: Why others are not among them, a sentence each.
+        warnings: Further sentences that a reader must see.
+    """
+
+    radiographs: tuple[Radiograph, ...]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_all(paths: list[Path]) -> Study:
+    """The radiographs of a study.
 
     Raises:
         Refused: None can be read; the reason names each image's.
@@ -47,7 +66,11 @@ def read_all(paths: list[Path]) -> tuple[tuple[Radiograph, ...], tuple[str, ...]
     radiographs.sort(key=_order)
     left_out = [f"an image is left out: {refused.reason}" for refused in refusals]
     told = [warning for radiograph in radiographs for warning in radiograph.warnings]
-    return tuple(radiographs), tuple(dict.fromkeys([*left_out, *told]))
+    return Study(
+        radiographs=tuple(radiographs),
+        left_out=tuple(dict.fromkeys(left_out)),
+        warnings=tuple(dict.fromkeys(told)),
+    )
 
 
 def _order(radiograph: Radiograph) -> tuple[int, int, str]:
@@ -71,13 +94,13 @@ class HipFracture(Graph):
             self,
             self.once(),
             function=lambda: read_all(job.inputs["radiographs"]),
-            emits=("radiographs", "remarks"),
+            emits=("study",),
             name="read",
         )
         assess = Call(
             self,
             function=self._assess,
-            receives=("radiographs", "remarks"),
+            receives=("study",),
             emits=("findings",),
             name="assess",
         )
@@ -88,19 +111,25 @@ class HipFracture(Graph):
             emits=("content", "markings", "pictures", "page", "outcome"),
             name="describe",
         )
-        self.add_flow(read, assess, {("radiographs", "radiographs"), ("remarks", "remarks")})
+        self.add_flow(read, assess, {("study", "study")})
         self.add_flow(assess, describe, {("findings", "findings")})
         wire_results(self, describe, job, producer)
 
-    def _assess(self, radiographs: tuple[Radiograph, ...], remarks: tuple[str, ...]) -> Findings:
-        device = choose_device(self.job.device)
-        return analyse(radiographs, self.job.bundle_dir, device, warnings=(*self.job.warnings, *remarks))
+    def _assess(self, study: Study) -> Findings:
+        chosen = self.job.warnings
+        return analyse(
+            study.radiographs,
+            self.job.bundle_dir,
+            choose_device(self.job.device),
+            warnings=(*(one for one in chosen if LEFT_OUT not in one), *study.warnings),
+            left_out=(*(one for one in chosen if LEFT_OUT in one), *study.left_out),
+        )
 
     def _describe(self, findings: Findings) -> tuple[Any, ...]:
         images = results.key_image_content(findings, self.producer)
         return (
             results.report_content(findings, self.producer),
-            results.markings(findings, self.producer),
+            results.markings(findings),
             images,
             results.page_content(findings, images, self.producer),
             results.outcome_of(findings),

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from apps.hip_fracture.detect import Hip
 from apps.hip_fracture.labels import CLASSES
 from apps.hip_fracture.prepare import Placement, channels, cut_out
-from operators.bundle import inference_settings
 from operators.infer.classifier import Classifier
 from operators.infer.grad_cam import heat_map
 from operators.read.projection import View
@@ -21,7 +20,6 @@ from operators.read.radiograph import Radiograph
 UNREADABLE = "unreadable"
 """The classifiers' last class: metal, or a cast, where the bone should be."""
 CLASSIFIER_NAMES = {View.AP: "ap", View.LATERAL: "lateral"}
-DEFAULT_UNREADABLE_FROM = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,12 +94,3 @@ def readable_part(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.float6
     return (three / total if total > 0 else np.full(len(CLASSES), 1 / len(CLASSES))), float(
         probabilities[len(CLASSES)]
     )
-
-
-def unreadable_from(bundle: Path) -> float:
-    """From which probability on a hip counts as operated on or in a cast, as the bundle tells.
-
-    Raises:
-        BrokenBundle: inference.json cannot be read.
-    """
-    return float(inference_settings(bundle).get("hip", {}).get("unreadable_from", DEFAULT_UNREADABLE_FROM))

@@ -1,15 +1,16 @@
 """Hips in a radiograph: where, of which side, and whether the picture is the view that its tags tell.
 
-The detector knows four landmarks (`labels.Landmark`). In an AP the picture itself tells the side: right and
-left hips are mirror images. In a lateral it does not, and the header is believed. What the picture
-contradicts, and a picture without a hip, is a `Problem`: a sentence about this image, which is then left out.
+The detector knows four landmarks (`labels.Landmark`). In an AP the picture itself tells the side, as long as
+it hangs as an AP does: right and left hips are mirror images. In a lateral it does not, and the header is
+believed. What the picture contradicts, and a picture without a hip, is a `Problem`: a sentence about this
+image, which is then left out. A hip that a picture should show and that cannot be read there is `LeftOut`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from apps.hip_fracture.prepare import (
     patient_spacing_mm_yx,
     place,
 )
+from apps.hip_fracture.seen import Field, field_of, parts_px_yx, unseen
 from operators.errors import AppError
 from operators.infer.landmarks import Detector, Peak
 from operators.read.projection import Side, View
@@ -34,8 +36,18 @@ TROCHANTERS_MM = (15.0, 100.0)
 """From the joint, in the patient."""
 ONE_HIP_MM = 60.0
 """Two joints nearer than this are one that was seen twice."""
+OTHER_HIP_MM = 210.0
+"""From the joint of one hip: a picture that reaches so far to the other side shows the other hip too."""
+TWO_HIPS_MM = 120.0
+"""Joints of two hips are at least so far apart."""
+TWO_HIPS_SLOPE = 0.35
+"""Of the line between the joints of two hips, at most."""
+MUCH_FAINTER = 0.3
+"""A second joint in a lateral, where only one hip can be, is none when its score is lower by so much."""
 LEAST_INSIDE = 0.7
 """Share of a crop that must lie in the picture."""
+DOUBTFUL_INSIDE = 0.85
+"""A smaller share is told, and excludes that a hip is called sound."""
 CLEARLY = 0.15
 """By how much the other view's joint must be plainer before tags are called wrong."""
 
@@ -46,12 +58,27 @@ class Problem(AppError):
     Args:
         reason: Why, a sentence for a radiographer, without the name of the image.
         attribute: The DICOM keyword at fault.
+        sides: Hips that are not read in it, as far as that is known.
     """
 
-    def __init__(self, reason: str, *, attribute: str = "PixelData") -> None:
+    def __init__(self, reason: str, *, attribute: str = "PixelData", sides: tuple[Side, ...] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.attribute = attribute
+        self.sides = sides
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A hip that a picture should show and that is not read in it.
+
+    Args:
+        side: Of the patient.
+        reason: Why, a sentence.
+    """
+
+    side: Side
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +91,8 @@ class Hip:
         joint_px_yx: Centre of the joint, row and column.
         trochanters_px_yx: Middle between both trochanters.
         score: Of the joint, 0 to 1: how plain it is to the detector.
+        doubt: Why nobody knows that it is seen wholly, a sentence; empty where it is. Such a hip is never
+            called sound.
     """
 
     side: Side
@@ -71,6 +100,7 @@ class Hip:
     joint_px_yx: PointYx
     trochanters_px_yx: PointYx
     score: float
+    doubt: str = ""
 
     def placement(self, radiograph: Radiograph) -> Placement:
         """Where the classifiers' crop lies."""
@@ -86,34 +116,104 @@ class Hip:
 Peaks = Mapping[Landmark, Sequence[Peak]]
 
 
-def find_hips(radiograph: Radiograph, detector: Detector) -> tuple[tuple[Hip, ...], tuple[str, ...]]:
+def find_hips(radiograph: Radiograph, detector: Detector) -> tuple[tuple[Hip, ...], tuple[LeftOut, ...]]:
     """The hips that a radiograph is a picture of, right before left, and why others are not among them.
 
     Raises:
-        Problem: There is no hip, the picture is another view or another side than its tags tell, or
-            nothing tells the side.
+        Problem: There is no hip, the picture is another view or another side than its tags tell, it does
+            not hang as it should, or nothing tells the side.
     """
     image_yx, spacing_mm_yx = overview(radiograph)
     found = detector.find(image_yx.astype(np.float32) / 255, spacing_mm_yx)
     peaks = {landmark: found[landmark.name.lower()] for landmark in Landmark}
     view = checked_view(peaks, radiograph.view)
+    check_hanging(radiograph, view, peaks)
     joints = joints_of(peaks, view, radiograph.side)
-    hips, left_out = [], []
+    field = field_of(radiograph)
+    left_out = not_found(joints, view, radiograph, field)
+    hips = []
     for side, joint in joints.items():
         trochanters = trochanters_of(joint, peaks[Landmark.TROCHANTERS])
         if trochanters is None:
-            left_out.append(
-                f"the {SIDE_TITLES[side]} hip is not wholly in the picture: no trochanter is found"
-            )
+            reason = f"the {SIDE_TITLES[side]} hip is not wholly in the picture: no trochanter is found"
+            left_out.append(LeftOut(side=side, reason=reason))
             continue
-        hip = _hip(radiograph, side, view, joint, trochanters)
-        if inside_share(hip.placement(radiograph), radiograph.pixels_yx.shape) < LEAST_INSIDE:
-            left_out.append(f"the {SIDE_TITLES[side]} hip is cut off by the border of the picture")
-            continue
-        hips.append(hip)
+        hip = whole_hip(radiograph, _hip(radiograph, side, view, joint, trochanters), field)
+        if isinstance(hip, LeftOut):
+            left_out.append(hip)
+        else:
+            hips.append(hip)
     if not hips:
-        raise Problem("; ".join(left_out))
+        raise Problem("; ".join(one.reason for one in left_out), sides=tuple(one.side for one in left_out))
     return tuple(hips), tuple(left_out)
+
+
+def whole_hip(radiograph: Radiograph, hip: Hip, field: Field) -> Hip | LeftOut:
+    """The hip, with the doubt whether it is wholly seen, or why it is left out."""
+    spacing = patient_spacing_mm_yx(radiograph)
+    is_left = hip.side is Side.LEFT
+    parts = parts_px_yx(hip.joint_px_yx, hip.trochanters_px_yx, spacing, hip.view, is_left=is_left)
+    hidden, doubtful = unseen(radiograph, field, parts, spacing)
+    name = f"the {SIDE_TITLES[hip.side]} hip"
+    if hidden:
+        return LeftOut(
+            side=hip.side,
+            reason=f"{name} is not wholly in the picture: {' and '.join(hidden)} cannot be seen",
+        )
+    share = inside_share(hip.placement(radiograph), radiograph.pixels_yx.shape)
+    if share < LEAST_INSIDE:
+        return LeftOut(side=hip.side, reason=f"{name} is cut off by the border of the picture")
+    if doubtful:
+        return replace(
+            hip, doubt=f"{name} lies at the border: {' and '.join(doubtful)} may not be wholly seen"
+        )
+    if share < DOUBTFUL_INSIDE:
+        return replace(
+            hip, doubt=f"{name} lies at the border: {100 * (1 - share):.0f} % of its part are missing"
+        )
+    return hip
+
+
+def not_found(joints: Mapping[Side, Peak], view: View, radiograph: Radiograph, field: Field) -> list[LeftOut]:
+    """The other hip of an AP that is tagged as both, or wide enough for both, where one is found."""
+    if view is not View.AP or len(joints) != 1 or radiograph.side in SIDES:
+        return []
+    ((side, joint),) = joints.items()
+    other = SIDES[1 - SIDES.index(side)]
+    title = SIDE_TITLES[other]
+    if radiograph.side is Side.BOTH:
+        return [
+            LeftOut(side=other, reason=f"the {title} hip is not found, though the picture is tagged as both")
+        ]
+    column_mm = patient_spacing_mm_yx(radiograph)[1]
+    x = joint.x_mm / column_mm
+    beyond_mm = (field.right - x if side is Side.RIGHT else x - field.left) * column_mm
+    if beyond_mm < OTHER_HIP_MM:
+        return []
+    return [
+        LeftOut(
+            side=other, reason=f"the {title} hip is not found, though the picture is wide enough for both"
+        )
+    ]
+
+
+def check_hanging(radiograph: Radiograph, view: View, peaks: Peaks) -> None:
+    """PatientOrientation does not say that the picture is mirrored or turned, where sides rest on that.
+
+    Raises:
+        Problem: It does; a mirrored pelvis looks like any other pelvis.
+    """
+    if view is not View.AP and len(peaks[Landmark.JOINT_LATERAL]) < 2:
+        return
+    told = radiograph.header.get("PatientOrientation")
+    letters = [str(one)[:1].upper() for one in told or ()]
+    if len(letters) == 2 and all(letters) and letters != ["L", "F"]:
+        raise Problem(
+            f"PatientOrientation is {'/'.join(map(str, told))}: the picture is mirrored or turned and "
+            r"does not show which side is which; L\F is needed",
+            attribute="PatientOrientation",
+            sides=SIDES if radiograph.side not in SIDES else (radiograph.side,),
+        )
 
 
 def checked_view(peaks: Peaks, tagged: View | None) -> View:
@@ -156,7 +256,7 @@ def joints_of(peaks: Peaks, view: View, tagged: Side | None) -> dict[Side, Peak]
     """
     if view is View.AP:
         return _joints_ap(peaks, tagged)
-    return _joints_lateral(peaks[Landmark.JOINT_LATERAL], tagged)
+    return _joints_lateral(peaks[Landmark.JOINT_LATERAL], peaks[Landmark.TROCHANTERS], tagged)
 
 
 def _joints_ap(peaks: Peaks, tagged: Side | None) -> dict[Side, Peak]:
@@ -164,7 +264,7 @@ def _joints_ap(peaks: Peaks, tagged: Side | None) -> dict[Side, Peak]:
     seen = {side: peaks[channels[side]][0] for side in SIDES if peaks[channels[side]]}
     if len(seen) == 2:
         right, left = seen[Side.RIGHT], seen[Side.LEFT]
-        if math.dist((right.y_mm, right.x_mm), (left.y_mm, left.x_mm)) < ONE_HIP_MM:
+        if _apart_mm(right, left) < ONE_HIP_MM:
             seen.pop(min(seen, key=lambda side: seen[side].score))
         elif right.x_mm > left.x_mm:
             raise Problem("the hips look away from each other: the picture does not hang as an AP does")
@@ -180,17 +280,60 @@ def _joints_ap(peaks: Peaks, tagged: Side | None) -> dict[Side, Peak]:
     return seen
 
 
-def _joints_lateral(joints: Sequence[Peak], tagged: Side | None) -> dict[Side, Peak]:
-    """Of a lateral with both hips, the right one is on the left."""
-    if tagged in SIDES:
-        return {tagged: joints[0]}
-    if len(joints) < 2:
+def _joints_lateral(
+    joints: Sequence[Peak], trochanters: Sequence[Peak], tagged: Side | None
+) -> dict[Side, Peak]:
+    """Of a lateral with both hips, the right one is on the left; of a single hip, as the tag tells."""
+    pair = _pair_of_hips(joints, trochanters)
+    if pair is not None:
+        return pair if tagged not in SIDES else {tagged: pair[tagged]}
+    if tagged is Side.BOTH:
+        raise Problem(
+            "ImageLaterality or Laterality says both, the lateral does not show just two hips that point "
+            "apart: which is which cannot be told",
+            attribute="ImageLaterality",
+            sides=SIDES,
+        )
+    if tagged is None:
         raise Problem(
             "neither ImageLaterality nor Laterality nor the descriptions tell of which side the lateral is",
             attribute="ImageLaterality",
         )
-    right, left = sorted(joints[:2], key=lambda joint: joint.x_mm)
-    return {Side.RIGHT: right, Side.LEFT: left}
+    best, *others = sorted(joints, key=lambda joint: -joint.score)
+    rivals = [
+        one for one in others if _apart_mm(best, one) >= TWO_HIPS_MM and one.score > best.score - MUCH_FAINTER
+    ]
+    if rivals:
+        raise Problem(
+            f"ImageLaterality or Laterality says {SIDE_TITLES[tagged]}, and {1 + len(rivals)} joints are "
+            "found: which of them it is cannot be told",
+            attribute="ImageLaterality",
+            sides=(tagged,),
+        )
+    return {tagged: best}
+
+
+def _pair_of_hips(joints: Sequence[Peak], trochanters: Sequence[Peak]) -> dict[Side, Peak] | None:
+    """Both hips of a Lauenstein's view: level, as far apart as hips are, their trochanters pointing apart.
+
+    Only where all of this is so does the place in the picture tell the side. How plain they are does not
+    matter: the fainter one may be the one that is meant.
+    """
+    far = [one for one in joints[1:] if _apart_mm(joints[0], one) >= TWO_HIPS_MM]
+    if len(far) != 1:
+        return None
+    right, left = sorted((joints[0], far[0]), key=lambda joint: joint.x_mm)
+    if abs(right.y_mm - left.y_mm) > TWO_HIPS_SLOPE * (left.x_mm - right.x_mm):
+        return None
+    outer_right, outer_left = (trochanters_of(joint, trochanters) for joint in (right, left))
+    if outer_right is None or outer_left is None or outer_right is outer_left:
+        return None
+    points_apart = outer_right.x_mm < right.x_mm and outer_left.x_mm > left.x_mm
+    return {Side.RIGHT: right, Side.LEFT: left} if points_apart else None
+
+
+def _apart_mm(one: Peak, other: Peak) -> float:
+    return math.dist((one.y_mm, one.x_mm), (other.y_mm, other.x_mm))
 
 
 def trochanters_of(joint: Peak, candidates: Sequence[Peak]) -> Peak | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.hip_fracture.findings import Limits, decision_on, fused_probabilities
+from apps.hip_fracture.findings import Limits, by_title, decision_on, fused_probabilities
 from apps.hip_fracture.labels import VIEWS
 from operators.read.projection import View
 from operators.train.temperature import fit_temperature
@@ -22,6 +22,8 @@ from operators.train.temperature import fit_temperature
 SURES = (0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98)
 """Tried in this order; of equally good ones the first is taken."""
 WRONG_WEIGHS = 2.0
+FAINTEST = 1e-4
+"""Smaller probabilities count as this: they are no surer."""
 LEAST_HIPS = 20
 """Fewer hips with both views decide nothing."""
 
@@ -45,7 +47,7 @@ def fit_limits(hips: Sequence[HeldOut]) -> Limits:
         return Limits()
     mean = np.stack([fused_probabilities(_parts(hip), 1.0) for hip in hips])
     answers = np.array([hip.answer for hip in hips], dtype=np.int64)
-    temperature = round(fit_temperature(np.log(np.maximum(mean, 1e-9)), answers), 4)
+    temperature = round(fit_temperature(np.log(np.maximum(mean, FAINTEST)), answers), 4)
     tried = [Limits(fusion_temperature=temperature, sure=sure) for sure in SURES]
     return max(tried, key=lambda limits: worth(hips, limits))
 
@@ -59,7 +61,8 @@ def worth(hips: Sequence[HeldOut], limits: Limits) -> float:
     """
     total = 0.0
     for hip in hips:
-        decision = decision_on(fused_probabilities(_parts(hip), limits.fusion_temperature), hip.parts, limits)
+        fused = fused_probabilities(_parts(hip), limits.fusion_temperature)
+        decision = decision_on(fused, by_title(hip.parts), limits)
         if decision.class_index is not None:
             total += 1.0 if decision.class_index == hip.answer else -WRONG_WEIGHS
     return total / len(hips)

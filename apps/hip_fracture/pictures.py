@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.hip_fracture.answers import verdict_of
+from apps.hip_fracture.answers import lines_of, verdict_of
 from apps.hip_fracture.classify import Reading
 from apps.hip_fracture.detect import box_yx
 from apps.hip_fracture.findings import Findings, HipFindings
@@ -41,7 +41,7 @@ def key_images(findings: Findings, statement: str) -> tuple[Picture, ...]:
 
 def _overview(findings: Findings, statement: str) -> Picture:
     panels = [_whole(findings, radiograph) for radiograph in findings.radiographs]
-    said = "; ".join(f"{hip.title}: {verdict_of(hip)}" for hip in findings.hips)
+    said = "; ".join(lines_of(findings))
     return Picture(
         rgb_yxc=draw_heat_maps(panels, title=said, statement=statement),
         description=f"The radiographs, with a box around each hip that was read. {said}.",
@@ -69,10 +69,10 @@ def _whole(findings: Findings, radiograph: Radiograph) -> HeatMapPanel:
 
 
 def _key_image(hip: HipFindings, statement: str) -> Picture:
-    views = " and ".join(VIEW_TITLES[reading.hip.view] for reading in hip.readings)
+    views = " and ".join(name for name, _ in hip.named_readings)
     return Picture(
         rgb_yxc=draw_heat_maps(
-            [_part(hip, reading) for reading in hip.readings],
+            [_part(hip, name, reading) for name, reading in hip.named_readings],
             title=f"{hip.title}: {verdict_of(hip)}",
             statement=statement,
         ),
@@ -81,7 +81,7 @@ def _key_image(hip: HipFindings, statement: str) -> Picture:
     )
 
 
-def _part(hip: HipFindings, reading: Reading) -> HeatMapPanel:
+def _part(hip: HipFindings, name: str, reading: Reading) -> HeatMapPanel:
     """A hip in one view, with the evidence."""
     grey_yx, heat_yx, scale = seen_part(reading)
     likeliest = int(np.argmax(reading.probabilities))
@@ -89,7 +89,7 @@ def _part(hip: HipFindings, reading: Reading) -> HeatMapPanel:
         grey_yx=grey_yx,
         heat_yx=heat_yx,
         spacing_mm_yx=_spacing(reading.radiograph, scale),
-        title=f"{hip.title}, {VIEW_TITLES[reading.hip.view]}",
+        title=f"{hip.title}, {name}",
         verdict=f"{CLASSES[likeliest].title} {100 * reading.probabilities[likeliest]:.0f} %",
         tone=_tone(hip),
         **_side_mark(hip.side),
@@ -108,7 +108,7 @@ def _side_mark(side: Side) -> dict[str, str]:
 
 def _tone(hip: HipFindings) -> Tone:
     if hip.decision.class_index is None:
-        return Tone.UNSURE
+        return Tone.POSITIVE if hip.is_surely_broken else Tone.UNSURE
     return Tone.NEGATIVE if CLASSES[hip.decision.class_index] is Fracture.NONE else Tone.POSITIVE
 
 

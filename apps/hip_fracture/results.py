@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from apps.hip_fracture.answers import ANSWERS, verdict_of
+from apps.hip_fracture.answers import ANSWERS, lines_of, verdict_of
 from apps.hip_fracture.classify import Reading
 from apps.hip_fracture.detect import box_yx
 from apps.hip_fracture.findings import Findings, HipFindings
-from apps.hip_fracture.labels import VIEW_TITLES
+from apps.hip_fracture.labels import SIDE_TITLES, VIEW_TITLES
 from apps.hip_fracture.pictures import key_images
 from operators.encode import codes
 from operators.encode.classification import classification_group, measured_probabilities
@@ -36,7 +36,8 @@ METHOD = (
     "Method: a network finds joint and trochanters; 121 mm around the proximal femur are read by five "
     "networks for each view; their calibrated probabilities are averaged over networks and views. Nothing "
     "is decided where the likeliest answer has less than 60 %, or where AP and lateral contradict each "
-    "other. Coloured: where the evidence for the likeliest answer lies (Grad-CAM), which is no outline of a "
+    "other; no hip is called sound that is not wholly seen, or that any picture gives a fracture of 40 %. "
+    "Coloured: where the evidence for the likeliest answer lies (Grad-CAM), which is no outline of a "
     "fracture."
 )
 ONLY_THREE = (
@@ -51,12 +52,13 @@ NOT_SEEN = (
 def report_content(findings: Findings, producer: Producer) -> ReportContent:
     """The SR: each hip in each view, then each hip."""
     groups = [group for hip in findings.hips for group in _groups(hip)]
+    unread = tuple(f"{hip.text}" for hip in findings.unread)
     return ReportContent(
         groups=tuple(groups),
         sources=_sources(findings),
         procedure=PROCEDURE,
-        warnings=(*findings.warnings, *_training_warning(producer)),
-        is_complete=all(not hip.missing_views for hip in findings.hips),
+        warnings=(*unread, *findings.warnings, *_training_warning(producer)),
+        is_complete=findings.is_complete,
         series_label="Hip report",
     )
 
@@ -72,20 +74,20 @@ def _sources(findings: Findings) -> tuple[Any, ...]:
 def _groups(hip: HipFindings) -> list[Group]:
     of_views = [
         classification_group(
-            target=target_of(hip, reading),
+            target=target_of(hip, name),
             finding=FRACTURE,
             answers=ANSWERS,
             probabilities=_exact(reading.probabilities),
             site=codes.PROXIMAL_FEMUR,
             laterality=LATERALITY[hip.side],
-            region=Region(image=reading.radiograph.header, box=_box(hip, reading)),
+            region=Region(image=reading.radiograph.header, box=_box(hip, name, reading)),
             view=VIEW_CODES[reading.hip.view],
             comments=(
                 f"Standard deviation over the networks: {_said(reading.spread)}.",
                 f"Probability that metal or a cast hides the bone: {reading.unreadable:.2f}.",
             ),
         )
-        for reading in hip.readings
+        for name, reading in hip.named_readings
     ]
     fused = classification_group(
         target=hip.title,
@@ -101,9 +103,9 @@ def _groups(hip: HipFindings) -> list[Group]:
     return [*of_views, fused]
 
 
-def target_of(hip: HipFindings, reading: Reading) -> str:
-    """Tracking identifier of a hip in a view, such as ``Right hip, AP``."""
-    return f"{hip.title}, {VIEW_TITLES[reading.hip.view]}"
+def target_of(hip: HipFindings, name: str) -> str:
+    """Tracking identifier of a hip in a picture, such as ``Right hip, AP``."""
+    return f"{hip.title}, {name}"
 
 
 def _exact(probabilities: np.ndarray) -> tuple[float, ...]:
@@ -118,25 +120,30 @@ def _missing_comment(hip: HipFindings) -> tuple[str, ...]:
     return tuple(f"Without the {VIEW_TITLES[view]} view." for view in hip.missing_views)
 
 
-def _box(hip: HipFindings, reading: Reading) -> Box:
+def _box(hip: HipFindings, name: str, reading: Reading) -> Box:
     return Box(
         corners_yx=box_yx(reading.placement, reading.radiograph.pixels_yx.shape),
         label=f"{hip.title}: {verdict_of(hip)}",
-        target=target_of(hip, reading),
+        target=target_of(hip, name),
     )
 
 
-def markings(findings: Findings, producer: Producer) -> tuple[Markings, ...]:
-    """Boxes and verdicts over each image."""
+def markings(findings: Findings) -> tuple[Markings, ...]:
+    """Boxes over each image, and what is said of the hips: also of those that were not read."""
     out = []
     for radiograph in findings.radiographs:
-        seen = [(hip, one) for hip in findings.hips for one in hip.readings if one.radiograph is radiograph]
-        verdict = tuple(f"{hip.title}: {verdict_of(hip)}" for hip, _ in seen)
+        seen = [
+            (hip, name, one)
+            for hip in findings.hips
+            for name, one in hip.named_readings
+            if one.radiograph is radiograph
+        ]
+        said = [f"{hip.title}: {verdict_of(hip)}" for hip, _, _ in seen]
         out.append(
             Markings(
                 source=radiograph.header,
-                boxes=tuple(_box(hip, reading) for hip, reading in seen),
-                verdict=(*verdict, producer.statement) if producer.statement else verdict,
+                boxes=tuple(_box(*one) for one in seen),
+                verdict=(*said, *(hip.text for hip in findings.unread)),
                 series_label="Hip marks",
             )
         )
@@ -157,11 +164,14 @@ def page_content(findings: Findings, images: KeyImages, producer: Producer) -> P
     header = ("", *(answer.text for answer in ANSWERS), "answer")
     rows, emphasised = [], set()
     for hip in findings.hips:
-        for reading in hip.readings:
-            rows.append((target_of(hip, reading), *_percent(reading.probabilities), ""))
+        for name, reading in hip.named_readings:
+            rows.append((target_of(hip, name), *_percent(reading.probabilities), ""))
         if hip.decision.is_indeterminate:
             emphasised.add(len(rows))
         rows.append((hip.title, *_percent(hip.probabilities), verdict_of(hip)))
+    for unread in findings.unread:
+        emphasised.add(len(rows))
+        rows.append((f"{SIDE_TITLES[unread.side].capitalize()} hip", "", "", "", "not read"))
     table = PageTable(
         title="Probability of each answer",
         header=header,
@@ -171,7 +181,7 @@ def page_content(findings: Findings, images: KeyImages, producer: Producer) -> P
     )
     reasons = tuple(
         f"{hip.title}: indeterminate, {hip.decision.reason}." for hip in findings.hips if hip.decision.reason
-    )
+    ) + tuple(f"{hip.text}." for hip in findings.unread)
     page = Page(
         title=producer.title,
         summary=summary_of(findings),
@@ -189,7 +199,7 @@ def _percent(probabilities: np.ndarray) -> list[str]:
 
 def summary_of(findings: Findings) -> str:
     """The answers in one line."""
-    return "; ".join(f"{hip.title}: {verdict_of(hip)}" for hip in findings.hips)
+    return "; ".join(lines_of(findings))
 
 
 def outcome_of(findings: Findings) -> Outcome:
@@ -198,8 +208,8 @@ def outcome_of(findings: Findings) -> Outcome:
     for hip in findings.hips:
         prefix = hip.title.lower().replace(" ", "_")
         measurements |= measured_probabilities(prefix, ANSWERS, _exact(hip.probabilities))
-        for reading in hip.readings:
+        for name, reading in hip.named_readings:
             measurements |= measured_probabilities(
-                f"{prefix}_{VIEW_TITLES[reading.hip.view].lower()}", ANSWERS, _exact(reading.probabilities)
+                f"{prefix}_{name.lower().replace(' ', '_')}", ANSWERS, _exact(reading.probabilities)
             )
     return Outcome(summary=summary_of(findings), measurements=measurements, warnings=findings.warnings)

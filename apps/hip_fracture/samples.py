@@ -63,6 +63,7 @@ class HipSample:
     """A hip in one picture, with its answer.
 
     Args:
+        case: Name of the case folder: two studies of a patient are two cases.
         patient_id: What splits go by.
         side: Of the patient.
         view: From where it is seen.
@@ -70,6 +71,7 @@ class HipSample:
         image_cyx: ``(c, y, x)`` uint8, the crop with its margin.
     """
 
+    case: str
     patient_id: str
     side: Side
     view: View
@@ -174,7 +176,12 @@ def _hip_samples(case: TruthCase, image: TrueImage, hip: Hip) -> list[HipSample]
         looks.append((UNREADABLE_LABEL, in_cast))
     return [
         HipSample(
-            patient_id=case.patient_id, side=hip.side, view=hip.view, label=label, image_cyx=channels(crop_yx)
+            case=case.name,
+            patient_id=case.patient_id,
+            side=hip.side,
+            view=hip.view,
+            label=label,
+            image_cyx=channels(crop_yx),
         )
         for label, crop_yx in looks
     ]

@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from apps.hip_fracture.classify import CLASSIFIER_NAMES, UNREADABLE, readable_part
 from apps.hip_fracture.detect import NAME as DETECTOR
-from apps.hip_fracture.findings import Limits, decision_on, fused_probabilities
+from apps.hip_fracture.findings import Limits, by_title, decision_on, fused_probabilities
 from apps.hip_fracture.fit import HeldOut, fit_limits
 from apps.hip_fracture.labels import CLASSES, VIEWS, Landmark
 from apps.hip_fracture.prepare import CROP_PX, OVERVIEW_MM
@@ -254,7 +254,7 @@ def held_out_of(views: dict[View, Trained]) -> tuple[HeldOut, ...]:
         ):
             if int(label) == UNREADABLE_LABEL:
                 continue
-            key = hip.patient_id, hip.side
+            key = hip.case, hip.side
             by_hip.setdefault(key, {}).setdefault(view, []).append(readable_part(probabilities)[0])
             answers[key] = int(label)
     return tuple(
@@ -268,7 +268,9 @@ def out_of_fold_figures(held_out: Sequence[HeldOut], limits: Limits) -> dict[str
     """Accuracy of the likeliest answer, one network for each view: fused and alone; and the undecided."""
     answers = np.array([hip.answer for hip in held_out])
     fused = [fused_probabilities(list(hip.parts.values()), limits.fusion_temperature) for hip in held_out]
-    decisions = [decision_on(one, hip.parts, limits) for one, hip in zip(fused, held_out, strict=True)]
+    decisions = [
+        decision_on(one, by_title(hip.parts), limits) for one, hip in zip(fused, held_out, strict=True)
+    ]
     figures = {"accuracy": np.mean(np.stack(fused).argmax(axis=1) == answers)}
     for view in VIEWS:
         alone = np.stack([hip.parts[view] for hip in held_out])

@@ -105,7 +105,7 @@ def read_radiograph(path: Path) -> Radiograph:
     if stored.min() == stored.max():
         raise Refused(f"PixelData is constant ({stored.min()}): there is no image", attribute="PixelData")
     shown = _shown(stored, header)
-    contradicts = _has_contradicting_shape(header)
+    contradicts = has_contradicting_shape(header)
     return Radiograph(
         pixels_yx=shown,
         spacing_mm_yx=spacing_mm_yx,
@@ -340,7 +340,7 @@ def _between(
     return np.asarray(np.clip((values.astype(np.float32) - low) / span, 0, 1), dtype=np.float32)
 
 
-def _has_contradicting_shape(header: Dataset) -> bool:
+def has_contradicting_shape(header: Dataset) -> bool:
     """True for INVERSE beside MONOCHROME2, which no DX image may have (PS3.3 C.8.11.3.1.2)."""
     shape = str(header.get("PresentationLUTShape", "")).upper()
     return shape == "INVERSE" and header.PhotometricInterpretation == "MONOCHROME2"

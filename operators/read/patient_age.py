@@ -1,0 +1,40 @@
+"""Age of the patient when an image was made, as its header tells."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+
+from pydicom.dataset import Dataset
+
+_AGE = re.compile(r"^(\d{1,3})([DWMY])$")
+_DAYS = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
+_DATES = ("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate")
+
+
+def age_years_of(header: Dataset) -> float | None:
+    """Age in years by the dates of birth and image, else by PatientAge; None when neither tells.
+
+    >>> from pydicom.dataset import Dataset
+    >>> header = Dataset(); header.PatientAge = "018M"
+    >>> age_years_of(header)
+    1.5
+    >>> header.PatientBirthDate, header.StudyDate = "19500101", "20240101"
+    >>> round(age_years_of(header))
+    74
+    """
+    born = _date(header.get("PatientBirthDate"))
+    made = next((day for keyword in _DATES if (day := _date(header.get(keyword))) is not None), None)
+    if born is not None and made is not None and made >= born:
+        return (made - born).days / _DAYS["Y"]
+    told = _AGE.match(str(header.get("PatientAge") or "").strip().upper())
+    return None if told is None else int(told[1]) * _DAYS[told[2]] / _DAYS["Y"]
+
+
+def _date(value: object) -> date | None:
+    """A DA value, also with the dots of ACR-NEMA; None when there is none or it is no date."""
+    text = str(value or "").replace(".", "").strip()
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007, a date has no zone
+    except ValueError:
+        return None
