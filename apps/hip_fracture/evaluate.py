@@ -1,9 +1,9 @@
 """Evaluation of a bundle on case folders, patient-wise, with bootstrap intervals.
 
-Every study goes the way that the app goes, refusals included. A hip that could be read and was not, and one
-of which nothing was decided, counts as wrong. Hips that were operated on are no cases of the three answers:
-of these only whether they were left out is counted. For phantoms the folder should hold hospital B: seeds
-from 100000 on and ``--shift``.
+Every study is read, and refused, as the app does it; only the rules of app.toml, which choose its images, are
+not asked. A hip that could be read and was not, and one of which nothing was decided, counts as wrong. Hips
+that were operated on are no cases of the three answers: of these only whether they were left out is counted.
+For phantoms the folder should hold hospital B: seeds from 100000 on and ``--shift``.
 """
 
 from __future__ import annotations
@@ -16,20 +16,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from apps.hip_fracture.cases import TrueHip, TruthCase, read_case
+from apps.hip_fracture.cases import TrueHip, TruthCase, read_case, true_hips
 from apps.hip_fracture.findings import Findings, Limits, analyse, judged, limits_of
-from apps.hip_fracture.labels import CLASSES, SIDE_TITLES, VIEW_TITLES, VIEWS
+from apps.hip_fracture.labels import CLASSES, SIDE_TITLES, VIEW_TITLES, VIEWS, Fracture
 from operators.bundle import choose_device
 from operators.errors import Refused
 from operators.evaluate import Evaluation, Metric
 from operators.evaluate.bootstrap import bootstrap, mean_of
-from operators.evaluate.cases import cases_of
+from operators.evaluate.cases import UnreadCase, read_or_unread
 from operators.evaluate.classification import INDETERMINATE, classification_metrics, confusion
 from operators.read.projection import Side, View
 from operators.select.digests import bundle_digest
 
-UNKNOWN = np.full(len(CLASSES), 1 / len(CLASSES))
-"""Probabilities of a hip of which the app says nothing."""
+
+def unknown_of(fracture: Fracture) -> NDArray[np.float64]:
+    """Probabilities that count for a hip of which the app says nothing: wrong ones.
+
+    A refused hip must not be ranked better than one that was answered wrongly.
+
+    >>> unknown_of(Fracture.NECK).tolist()
+    [0.5, 0.0, 0.5]
+    """
+    wrong = np.full(len(CLASSES), 1 / (len(CLASSES) - 1))
+    wrong[CLASSES.index(fracture)] = 0.0
+    return wrong
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,12 +62,17 @@ class Row:
     said: dict[View | None, tuple[NDArray[np.float64], int]]
     is_left_out: bool
 
+    def is_read(self, view: View | None) -> bool:
+        """True where the app said something by all views, or by one alone."""
+        return view in self.said
+
 
 def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     """The metrics of the outside interface over the cases of a folder.
 
-    ``accuracy``, ``auc`` (mean of the three, one answer against the others) and ``ece`` are of hips with
-    both views, and so are ``accuracy_ap`` and ``accuracy_lateral``, which take one view alone.
+    Of hips with both views are ``accuracy``, ``auc`` (mean of the three, one answer against the others; a hip
+    of which nothing was said has 0 for its true answer), ``auc_read`` and ``ece`` (without such hips), and
+    ``accuracy_ap`` and ``accuracy_lateral``, which take one view alone.
     ``accuracy_every_hip`` is of all hips, AP alone included. Indeterminate counts as wrong;
     ``indeterminate_share`` says how often, ``accuracy_decided`` leaves it out. ``accuracy_displaced`` and
     ``accuracy_undisplaced`` are of fractures, ``operated_left_out`` of hips with metal, ``left_out_share``
@@ -71,7 +86,10 @@ def evaluate(data: Path, *, bundle: Path, device: str = "auto") -> Evaluation:
     limits = limits_of(bundle)
     rows: list[Row] = []
     notes: list[str] = []
-    for case in cases_of(data, read_case, notes):
+    for case in read_or_unread(data, read_case, notes):
+        if isinstance(case, UnreadCase):
+            rows += rows_of(unread_case(case), None, limits)
+            continue
         found, reason = analysed(case, bundle, where)
         if reason:
             notes.append(f"{case.name} was refused: {reason}")
@@ -101,15 +119,14 @@ def rows_of(case: TruthCase, found: Findings | None, limits: Limits) -> list[Row
         views = shown_views(case, side)
         if not views:
             continue
-        said: dict[View | None, tuple[NDArray[np.float64], int]] = {
-            view: (UNKNOWN, INDETERMINATE) for view in (None, *VIEWS)
-        }
+        said: dict[View | None, tuple[NDArray[np.float64], int]] = {}
         hip = hips.get(side)
         if hip is not None:
             said[None] = hip.probabilities, _decided(hip.decision.class_index)
-            for reading in hip.readings:
-                alone = judged(side, (reading,), limits)
-                said[reading.hip.view] = alone.probabilities, _decided(alone.decision.class_index)
+            for view in {reading.hip.view for reading in hip.readings}:
+                of_view = tuple(reading for reading in hip.readings if reading.hip.view is view)
+                alone = judged(side, of_view, limits)
+                said[view] = alone.probabilities, _decided(alone.decision.class_index)
         rows.append(
             Row(
                 patient_id=case.patient_id,
@@ -123,16 +140,38 @@ def rows_of(case: TruthCase, found: Findings | None, limits: Limits) -> list[Row
     return rows
 
 
+def unread_case(case: UnreadCase) -> TruthCase:
+    """A case of which truth.json is all that is known.
+
+    Raises:
+        ValueError: It names no hip, or an answer that there is not.
+    """
+    return TruthCase(
+        name=case.name,
+        patient_id=case.patient_id,
+        images=(),
+        hips=true_hips(dict(case.truth), case.name),
+        truth=dict(case.truth),
+    )
+
+
 def shown_views(case: TruthCase, side: Side) -> tuple[View, ...]:
-    """Views in which the study shows a hip; where nobody marked it, those of all images of its side."""
-    shown = set()
-    for image in case.images:
-        if side in image.marks:
-            is_shown = image.marks[side].is_centred
-        else:
-            is_shown = not image.marks and image.radiograph.side in (side, Side.BOTH)
-        if is_shown:
-            shown.add(image.view)
+    """Views in which the study shows a hip, also those whose image cannot be read.
+
+    As truth.json tells of its images; where it tells of none, those of all images of the hip's side.
+    """
+    told = [image for image in case.truth.get("images", ()) if "view" in image and "hips" in image]
+    shown = {
+        View(image["view"])
+        for image in told
+        if image["hips"].get(side.value, {}).get("is_centred", side.value in image["hips"])
+    }
+    if not told:
+        shown = {
+            image.view
+            for image in case.images
+            if image.view is not None and image.radiograph.side in (side, Side.BOTH)
+        }
     return tuple(view for view in VIEWS if view in shown)
 
 
@@ -145,6 +184,7 @@ def metrics_of(rows: Sequence[Row]) -> dict[str, Metric]:
     readable = [row for row in rows if not row.truth.is_operated]
     both = [row for row in readable if len(row.views) == len(VIEWS)]
     metrics = _classified(both, None)
+    metrics["auc_read"] = _classified([row for row in both if row.is_read(None)], None)["auc"]
     for view in VIEWS:
         of_view = _classified(both, view)
         name = VIEW_TITLES[view].lower()
@@ -170,16 +210,22 @@ def metrics_of(rows: Sequence[Row]) -> dict[str, Metric]:
 
 
 def _is_right(row: Row) -> bool:
-    return row.said[None][1] == CLASSES.index(row.truth.fracture)
+    return None in row.said and row.said[None][1] == CLASSES.index(row.truth.fracture)
 
 
 def _classified(rows: Sequence[Row], view: View | None) -> dict[str, Metric]:
-    """Metrics of these rows with all views, or with one alone."""
+    """Metrics of these rows with all views, or with one alone; the calibration of those that were read."""
+    metrics = _metrics(rows, view)
+    return metrics | {"ece": _metrics([row for row in rows if row.is_read(view)], view)["ece"]}
+
+
+def _metrics(rows: Sequence[Row], view: View | None) -> dict[str, Metric]:
+    said = [row.said.get(view, (unknown_of(row.truth.fracture), INDETERMINATE)) for row in rows]
     return classification_metrics(
         np.array([CLASSES.index(row.truth.fracture) for row in rows], dtype=np.int64),
-        np.array([row.said[view][0] for row in rows]).reshape(-1, len(CLASSES)),
+        np.array([probabilities for probabilities, _ in said]).reshape(-1, len(CLASSES)),
         patient_ids=[row.patient_id for row in rows],
-        decided=np.array([row.said[view][1] for row in rows], dtype=np.int64),
+        decided=np.array([decided for _, decided in said], dtype=np.int64),
     )
 
 
@@ -188,10 +234,14 @@ def counts(rows: Sequence[Row]) -> list[str]:
     both = [row for row in rows if not row.truth.is_operated and len(row.views) == len(VIEWS)]
     table = confusion(
         np.array([CLASSES.index(row.truth.fracture) for row in both], dtype=np.int64),
-        np.array([row.said[None][1] for row in both], dtype=np.int64),
+        np.array([row.said[None][1] if None in row.said else INDETERMINATE for row in both], dtype=np.int64),
         classes=len(CLASSES),
     )
-    told = [f"{len(rows)} hips, {len(both)} of them readable and in both views"]
+    read = sum(row.is_read(None) for row in both)
+    told = [
+        f"{len(rows)} hips, {len(both)} of them readable and in both views",
+        f"{read} of these {len(both)} were read: auc_read and ece are theirs; in auc the others are worst",
+    ]
     for fracture, row in zip(CLASSES, table.tolist(), strict=True):
         names = [*(other.title for other in CLASSES), "indeterminate"]
         answers = ", ".join(f"{n} {name}" for n, name in zip(row, names, strict=True) if n)

@@ -19,19 +19,35 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage
 
 from apps.hip_fracture import app as hip_app
-from apps.hip_fracture.cases import Marks, TrueImage, read_case, true_hips
+from apps.hip_fracture.age import check_age
+from apps.hip_fracture.answers import verdict_of
+from apps.hip_fracture.cases import Marks, TrueHip, TrueImage, TruthCase, read_case, true_hips
 from apps.hip_fracture.cast import with_cast
 from apps.hip_fracture.classify import Reading
-from apps.hip_fracture.detect import Hip, Problem, box_yx, checked_view, joints_of, trochanters_of
-from apps.hip_fracture.evaluate import evaluate
-from apps.hip_fracture.findings import Limits, fused_probabilities, judged, one_of_each_view
+from apps.hip_fracture.detect import (
+    Hip,
+    LeftOut,
+    Problem,
+    box_yx,
+    check_hanging,
+    checked_view,
+    joints_of,
+    not_found,
+    trochanters_of,
+    whole_hip,
+)
+from apps.hip_fracture.evaluate import Row, evaluate, metrics_of, rows_of, shown_views, unread_case
+from apps.hip_fracture.findings import Findings, Limits, UnreadHip, check_grey, fused_probabilities, judged
 from apps.hip_fracture.fit import HeldOut, fit_limits
 from apps.hip_fracture.labels import CLASSES, Fracture, Landmark
 from apps.hip_fracture.phantom import generate
 from apps.hip_fracture.prepare import CROP_PX, MARGIN_PX, channels, cut_out, overview, place
+from apps.hip_fracture.results import markings, report_content, summary_of
 from apps.hip_fracture.samples import UNREADABLE_LABEL, points_of, samples_of
+from apps.hip_fracture.seen import field_of
 from apps.hip_fracture.train import Trained, held_out_of, train
 from operators.errors import Refused
+from operators.evaluate.cases import UnreadCase
 from operators.infer.landmarks import Peak
 from operators.job import AnalysisJob
 from operators.package import job_of_folder
@@ -409,7 +425,7 @@ def test_another_body_part_is_not_for_this_app(case, tmp_path):
             if keyword in dataset:
                 delattr(dataset, keyword)
 
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="no series is radiographs of the hip"):
         _job(case, tmp_path, to_knee)
 
 
@@ -437,7 +453,7 @@ def test_a_picture_of_something_else_is_refused(case, tmp_path, seed):
 
         _grey(dataset, clouds)
 
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match=r"no hip joint is found|not wholly in the picture|picture shows a hip"):
         _run(_job(case, tmp_path, to_clouds))
 
 
@@ -447,8 +463,9 @@ def test_inverted_greys_are_refused_by_the_attribute(case, tmp_path):
         dataset.PhotometricInterpretation = "MONOCHROME2" if is_first else "MONOCHROME1"
         dataset.PresentationLUTShape = "IDENTITY" if is_first else "INVERSE"
 
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match=r"PhotometricInterpretation|PresentationLUTShape") as refused:
         _run(_job(case, tmp_path, invert))
+    assert refused.value.attribute in {"PhotometricInterpretation", "PresentationLUTShape"}
 
 
 def test_a_screenshot_is_refused(case, tmp_path):
@@ -574,16 +591,187 @@ def test_hips_that_look_away_from_each_other_are_no_ap():
         joints_of(peaks, View.AP, Side.BOTH)
 
 
+def _lateral(joints: list[Peak], trochanters: list[Peak], tagged: Side | None) -> dict[Side, Peak]:
+    return joints_of(_peaks(joint_lateral=joints, trochanters=trochanters), View.LATERAL, tagged)
+
+
+RIGHT_LATERAL, LEFT_LATERAL = (_peak(100, 100, 0.6), _peak(140, 70)), (_peak(100, 300, 0.9), _peak(140, 330))
+"""Joint and trochanters of both hips in a Lauenstein's view; the left one is plainer."""
+
+
 def test_a_lateral_of_no_known_side_is_left_out():
     with pytest.raises(Problem, match="of which side") as problem:
-        joints_of(_peaks(joint_lateral=[_peak(1, 1)]), View.LATERAL, None)
+        _lateral([_peak(1, 1)], [], None)
     assert problem.value.attribute == "ImageLaterality"
 
 
-def test_a_lateral_of_both_hips_has_the_right_one_on_the_left():
-    found = joints_of(_peaks(joint_lateral=[_peak(9, 300), _peak(9, 80, 0.6)]), View.LATERAL, Side.BOTH)
-    assert found[Side.RIGHT].x_mm == 80
-    assert found[Side.LEFT].x_mm == 300
+@pytest.mark.parametrize("tagged", [Side.BOTH, None])
+def test_a_lateral_of_both_hips_has_the_right_one_on_the_left(tagged):
+    joints, trochanters = zip(LEFT_LATERAL, RIGHT_LATERAL, strict=True)
+    found = _lateral(list(joints), list(trochanters), tagged)
+    assert found == {Side.RIGHT: RIGHT_LATERAL[0], Side.LEFT: LEFT_LATERAL[0]}
+
+
+@pytest.mark.parametrize(("tagged", "joint"), [(Side.RIGHT, RIGHT_LATERAL[0]), (Side.LEFT, LEFT_LATERAL[0])])
+def test_of_a_lateral_of_both_hips_the_tagged_one_is_read_and_not_the_plainer_one(tagged, joint):
+    joints, trochanters = zip(LEFT_LATERAL, RIGHT_LATERAL, strict=True)
+    assert _lateral(list(joints), list(trochanters), tagged) == {tagged: joint}
+
+
+@pytest.mark.parametrize("tagged", [Side.RIGHT, Side.BOTH, None])
+def test_two_joints_that_are_no_pair_of_hips_tell_no_side(tagged):
+    upright = [_peak(100, 100, 0.9), _peak(300, 110, 0.8)]
+    with pytest.raises(Problem) as problem:
+        _lateral(upright, [_peak(140, 70), _peak(340, 80)], tagged)
+    assert problem.value.attribute == "ImageLaterality"
+
+
+def test_a_faint_second_joint_does_not_make_a_cross_table_lateral_one_of_both_hips():
+    joint = _peak(100, 300, 0.9)
+    assert _lateral([joint, _peak(100, 269, 0.8)], [], Side.RIGHT) == {Side.RIGHT: joint}
+    assert _lateral([joint, _peak(300, 100, 0.4)], [], Side.RIGHT) == {Side.RIGHT: joint}
+    with pytest.raises(Problem, match="of which side"):
+        _lateral([joint, _peak(100, 100, 0.4)], [], None)
+
+
+def test_a_lateral_of_both_hips_with_one_joint_is_refused_for_what_it_is():
+    with pytest.raises(Problem, match="says both") as problem:
+        _lateral([_peak(1, 1)], [], Side.BOTH)
+    assert problem.value.sides == (Side.RIGHT, Side.LEFT)
+
+
+def _radiograph(
+    pixels_yx: np.ndarray, view: View = View.AP, side: Side | None = Side.RIGHT, **header: object
+) -> Radiograph:
+    """A picture with pixels of 1 mm in the patient."""
+    dataset = Dataset()
+    dataset.SOPInstanceUID = "2.25.1"
+    dataset.update({})
+    for keyword, value in header.items():
+        setattr(dataset, keyword, value)
+    return Radiograph(
+        pixels_yx=pixels_yx.astype(np.float32),
+        spacing_mm_yx=(1.0, 1.0),
+        is_magnified=False,
+        view=view,
+        side=side,
+        header=dataset,
+        grey_is_suspect=False,
+    )
+
+
+def _noise(rows: int, columns: int) -> np.ndarray:
+    return np.random.default_rng(0).random((rows, columns))
+
+
+WHOLE = Hip(side=Side.RIGHT, view=View.AP, joint_px_yx=(100, 150), trochanters_px_yx=(135, 115), score=0.9)
+"""Its shaft below the lesser trochanter is expected at row 173, the top of its head at row 76."""
+
+
+def _whole(radiograph: Radiograph, hip: Hip = WHOLE) -> Hip | LeftOut:
+    return whole_hip(radiograph, hip, field_of(radiograph))
+
+
+def test_a_hip_in_the_middle_of_the_picture_is_wholly_seen():
+    assert _whole(_radiograph(_noise(300, 300))) == WHOLE
+
+
+def test_a_hip_whose_lesser_trochanter_is_below_the_picture_is_left_out():
+    found = _whole(_radiograph(_noise(165, 300)))
+    assert isinstance(found, LeftOut)
+    assert "the shaft below the trochanters cannot be seen" in found.reason
+
+
+def test_a_hip_whose_head_is_half_above_the_picture_is_left_out():
+    found = _whole(
+        _radiograph(_noise(300, 300)[95:]),
+        dataclasses.replace(WHOLE, joint_px_yx=(5, 150), trochanters_px_yx=(40, 115)),
+    )
+    assert isinstance(found, LeftOut)
+    assert "the femoral head cannot be seen" in found.reason
+
+
+@pytest.mark.parametrize("grey", [0.0, 1.0, 0.4])
+def test_a_hip_behind_the_collimator_is_left_out(grey):
+    pixels = np.full((300, 300), grey)
+    pixels[20:165, 20:280] = _noise(145, 260)
+    assert isinstance(_whole(_radiograph(pixels)), LeftOut)
+
+
+def test_a_hip_behind_a_tilted_collimator_is_left_out():
+    pixels = _noise(300, 300)
+    rows, columns = np.indices(pixels.shape)
+    pixels[rows > 190 - 0.3 * columns] = 0.0
+    assert isinstance(_whole(_radiograph(pixels)), LeftOut)
+
+
+def test_a_collimator_that_only_the_header_tells_cuts_a_hip_off():
+    edges = {"UpperHorizontal": 1, "LeftVertical": 1, "LowerHorizontal": 160, "RightVertical": 300}
+    header = {f"Collimator{name}Edge": value for name, value in edges.items()}
+    found = _whole(_radiograph(_noise(300, 300), CollimatorShape="RECTANGULAR", **header))
+    assert isinstance(found, LeftOut)
+
+
+def test_a_hip_at_the_border_is_told_and_never_called_sound():
+    found = _whole(_radiograph(_noise(178, 300)))
+    assert isinstance(found, Hip)
+    assert "may not be wholly seen" in found.doubt
+    readings = [_reading(View.AP, [0.99, 0.01, 0.0], hip=found), _reading(View.LATERAL, [0.99, 0.01, 0.0])]
+    decision = judged(Side.RIGHT, readings, Limits()).decision
+    assert decision.is_indeterminate
+    assert "may not be wholly seen" in decision.reason
+    broken = [_reading(View.AP, [0.01, 0.99, 0.0], hip=found)]
+    assert judged(Side.RIGHT, broken, Limits()).decision.class_index == 1
+
+
+def test_the_second_hip_of_a_pelvis_that_is_not_found_is_told():
+    wide = _radiograph(_noise(300, 420), side=None)
+    both = dataclasses.replace(_radiograph(_noise(300, 250)), side=Side.BOTH)
+    narrow = _radiograph(_noise(300, 250), side=None)
+    right, left = {Side.RIGHT: _peak(100, 120)}, {Side.LEFT: _peak(100, 300)}
+    assert [one.side for one in not_found(right, View.AP, wide, field_of(wide))] == [Side.LEFT]
+    assert [one.side for one in not_found(left, View.AP, wide, field_of(wide))] == [Side.RIGHT]
+    assert [one.side for one in not_found(right, View.AP, both, field_of(both))] == [Side.LEFT]
+    assert not_found(right, View.AP, narrow, field_of(narrow)) == []
+    assert not_found(right | left, View.AP, both, field_of(both)) == []
+
+
+@pytest.mark.parametrize("told", [["R", "F"], ["L", "H"], ["F", "L"]])
+def test_a_mirrored_or_turned_pelvis_is_refused_by_what_the_header_tells(told):
+    radiograph = _radiograph(_noise(9, 9), PatientOrientation=told)
+    with pytest.raises(Problem, match="PatientOrientation is") as problem:
+        check_hanging(radiograph, View.AP, _peaks(right_joint_ap=[_peak(1, 1)]))
+    assert problem.value.attribute == "PatientOrientation"
+
+
+@pytest.mark.parametrize("told", [["L", "F"], ["LP", "FR"], None])
+def test_a_pelvis_that_hangs_as_it_should_or_does_not_tell_is_taken(told):
+    header = {} if told is None else {"PatientOrientation": told}
+    check_hanging(_radiograph(_noise(9, 9), **header), View.AP, _peaks(right_joint_ap=[_peak(1, 1)]))
+
+
+def test_a_mirrored_lateral_of_both_hips_tells_no_side():
+    radiograph = _radiograph(_noise(9, 9), View.LATERAL, None, PatientOrientation=["R", "F"])
+    with pytest.raises(Problem, match="PatientOrientation is"):
+        check_hanging(radiograph, View.LATERAL, _peaks(joint_lateral=[_peak(1, 1), _peak(1, 200)]))
+    check_hanging(radiograph, View.LATERAL, _peaks(joint_lateral=[_peak(1, 1)]))
+
+
+def test_a_shape_that_contradicts_the_polarity_is_named_and_not_the_picture():
+    shape = dataclasses.replace(
+        _radiograph(_noise(9, 9), PhotometricInterpretation="MONOCHROME2", PresentationLUTShape="INVERSE"),
+        grey_is_suspect=True,
+    )
+    picture = dataclasses.replace(
+        _radiograph(_noise(9, 9), PhotometricInterpretation="MONOCHROME1"), grey_is_suspect=True
+    )
+    for radiograph, attribute in (
+        (shape, "PresentationLUTShape"),
+        (picture, "PhotometricInterpretation"),
+    ):
+        with pytest.raises(Problem, match=attribute) as problem:
+            check_grey(radiograph)
+        assert problem.value.attribute == attribute
 
 
 def test_a_view_that_the_picture_only_faintly_contradicts_is_believed():
@@ -638,21 +826,21 @@ def test_exposure_and_window_hardly_change_what_the_classifiers_see():
     assert np.abs(channels(crop).astype(int) - channels(0.2 + 0.5 * crop).astype(int)).max() <= 6
 
 
-def _reading(view: View, probabilities: list[float], score: float = 0.9) -> Reading:
-    radiograph = Radiograph(
-        pixels_yx=np.zeros((10, 10), np.float32),
-        spacing_mm_yx=(1.0, 1.0),
-        is_magnified=False,
-        view=view,
-        side=Side.RIGHT,
-        header=Dataset(),
-        grey_is_suspect=False,
-    )
-    hip = Hip(side=Side.RIGHT, view=view, joint_px_yx=(1, 1), trochanters_px_yx=(2, 2), score=score)
+def _reading(
+    view: View,
+    probabilities: list[float],
+    score: float = 0.9,
+    *,
+    day: str = "20240101",
+    uid: str = "2.25.1",
+    hip: Hip | None = None,
+) -> Reading:
+    radiograph = _radiograph(np.zeros((10, 10)), view, SOPInstanceUID=uid, AcquisitionDate=day)
+    found = hip or Hip(side=Side.RIGHT, view=view, joint_px_yx=(1, 1), trochanters_px_yx=(2, 2), score=score)
     return Reading(
         radiograph=radiograph,
-        hip=hip,
-        placement=hip.placement(radiograph),
+        hip=found,
+        placement=found.placement(radiograph),
         crop_yx=np.zeros((CROP_PX, CROP_PX), np.uint8),
         probabilities=np.array(probabilities),
         spread=np.zeros(3),
@@ -674,10 +862,99 @@ def test_an_answer_below_sixty_percent_is_none():
     assert "below 0.60" in found.decision.reason
 
 
-def test_of_two_pictures_of_one_view_the_plainer_one_is_read_and_the_reader_told():
-    chosen, told = one_of_each_view([_reading(View.AP, [1, 0, 0], 0.4), _reading(View.AP, [0, 1, 0], 0.8)])
-    assert [reading.hip.score for reading in chosen] == [0.8]
-    assert "2 AP views" in told[0]
+def test_no_hip_is_sound_of_which_a_view_favours_a_fracture():
+    parts = [_reading(View.AP, [0.42, 0.58, 0.0]), _reading(View.LATERAL, [0.97, 0.03, 0.0])]
+    for limits in (Limits(), Limits(fusion_temperature=0.6)):
+        found = judged(Side.RIGHT, parts, limits)
+        assert found.decision.is_indeterminate
+        assert "AP gives a fracture a probability of 0.58" in found.decision.reason
+
+
+def test_a_sure_fracture_of_no_sure_type_is_called_a_fracture():
+    found = judged(Side.RIGHT, [_reading(View.AP, [0.06, 0.5, 0.44])], Limits())
+    assert found.decision.is_indeterminate
+    assert "a fracture is likely (0.94)" in found.decision.reason
+    assert verdict_of(found).startswith("fracture 94 %, type indeterminate")
+
+
+def test_views_that_contradict_each_other_on_presence_are_no_sure_fracture():
+    parts = [_reading(View.AP, [0.7, 0.3, 0.0]), _reading(View.LATERAL, [0.0, 1.0, 0.0])]
+    assert verdict_of(judged(Side.RIGHT, parts, Limits())).startswith("indeterminate")
+
+
+def test_an_answer_from_one_view_says_so():
+    sound = [0.95, 0.05, 0.0]
+    assert verdict_of(judged(Side.RIGHT, [_reading(View.AP, sound)], Limits())).endswith(", AP alone")
+    both = [_reading(View.AP, sound), _reading(View.LATERAL, sound)]
+    assert verdict_of(judged(Side.RIGHT, both, Limits())) == "no fracture 95 %"
+
+
+def test_every_picture_of_a_view_takes_part_and_none_is_dropped_for_being_less_plain():
+    plain, retake = _reading(View.AP, [0.98, 0.02, 0.0], 0.9), _reading(View.AP, [0.05, 0.95, 0.0], 0.4)
+    lateral = _reading(View.LATERAL, [0.98, 0.02, 0.0])
+    found = judged(Side.RIGHT, [lateral, plain, retake], Limits())
+    assert found.decision.is_indeterminate
+    assert "AP 2 says femoral neck fracture (0.95)" in found.decision.reason
+    assert [name for name, _ in found.named_readings] == ["AP", "AP 2", "lateral"]
+    # The mean of a view counts once, as in training.
+    assert found.probabilities[1] == pytest.approx((0.5 * (0.02 + 0.95) + 0.02) / 2)
+
+
+def test_pictures_of_an_earlier_day_are_not_fused_and_can_only_withhold_an_answer():
+    today = _reading(View.LATERAL, [0.95, 0.05, 0.0], day="20240102")
+    sound, broken = (_reading(View.AP, p) for p in ([0.9, 0.1, 0.0], [0.05, 0.95, 0.0]))
+    agreed = judged(Side.RIGHT, [sound, today], Limits())
+    assert agreed.probabilities.tolist() == pytest.approx([0.95, 0.05, 0.0])
+    assert agreed.decision.class_index == 0
+    assert agreed.missing_views == (View.AP,)
+    contradicted = judged(Side.RIGHT, [broken, today], Limits())
+    assert contradicted.decision.is_indeterminate
+    assert "AP of an earlier day" in contradicted.decision.reason
+
+
+def test_a_hip_that_was_not_read_is_named_wherever_the_answers_are(done):
+    job, _ = done
+    producer = hip_app.build_app(job).producer
+    read = judged(Side.RIGHT, [_reading(v, [0.95, 0.05, 0.0]) for v in View if v is not View.PA], Limits())
+    unread = UnreadHip(side=Side.LEFT, reasons=("image 1: the left hip is not found",))
+    findings = Findings(hips=(read,), warnings=(), unread=(unread,))
+    said = "Left hip: not read: image 1: the left hip is not found"
+    assert summary_of(findings) == f"Right hip: no fracture 95 %; {said}"
+    assert all(said in one.verdict for one in markings(findings))
+    report = report_content(findings, producer)
+    assert said in report.warnings
+    assert not report.is_complete
+    assert Findings(hips=(read,), warnings=()).is_complete
+    assert not Findings(hips=(read,), warnings=(), is_every_picture_read=False).is_complete
+
+
+def test_the_statement_is_drawn_once_over_a_radiograph(done):
+    job, _ = done
+    for name, state in _objects(job).items():
+        if name.startswith("presentation_state"):
+            texts: list[str] = []
+            state.walk(
+                lambda _, e, texts=texts: (
+                    texts.append(e.value) if e.keyword == "UnformattedTextValue" else None
+                )
+            )
+            assert sum(STATEMENT in text.lower() for text in texts) == 1
+
+
+@pytest.mark.parametrize(("age", "said"), [("033Y", "33 years"), (None, "neither PatientBirthDate")])
+def test_a_patient_of_an_age_that_was_not_learned_is_told(age, said):
+    header = Dataset()
+    if age:
+        header.PatientAge = age
+    assert said in check_age([header])[0]
+
+
+def test_a_child_is_refused():
+    header = Dataset()
+    header.PatientBirthDate, header.StudyDate = "20110203", "20240514"
+    with pytest.raises(Refused, match="13 years old") as refused:
+        check_age([Dataset(), header])
+    assert refused.value.attribute == "PatientAge"
 
 
 def test_the_fusion_temperature_leaves_a_single_view_alone():
@@ -762,24 +1039,39 @@ def test_only_readable_hips_with_both_views_calibrate_the_fusion(case):
     assert held_out.parts[View.LATERAL].tolist() == pytest.approx([0.0, 1.0, 0.0])
 
 
+def test_two_studies_of_a_patient_are_not_mixed_in_the_calibration_of_the_fusion(case):
+    (ap,) = (one for one in samples_of(read_case(case), None).hips if one.view is View.AP and one.label == 1)
+    lateral = dataclasses.replace(ap, view=View.LATERAL)
+    after = [dataclasses.replace(one, case="after", label=0) for one in (ap, lateral)]
+    views = {
+        View.AP: _trained([ap, after[0]], [[0.1, 0.9, 0.0, 0.0], [0.9, 0.1, 0.0, 0.0]]),
+        View.LATERAL: _trained([lateral, after[1]], [[0.1, 0.9, 0.0, 0.0], [0.9, 0.1, 0.0, 0.0]]),
+    }
+    found = held_out_of(views)
+    assert sorted((one.answer, round(float(one.parts[View.AP][1]), 1)) for one in found) == [
+        (0, 0.1),
+        (1, 0.9),
+    ]
+
+
 def _held_out(ap: list[float], lateral: list[float], answer: Fracture) -> HeldOut:
     parts = {View.AP: np.array(ap), View.LATERAL: np.array(lateral)}
     return HeldOut(parts=parts, answer=CLASSES.index(answer))
 
 
 def test_a_fracture_that_one_view_hides_does_not_become_a_contradiction():
-    hidden = _held_out([0.7, 0.3, 0.0], [0.0, 1.0, 0.0], Fracture.NECK)
-    plain = _held_out([0.0, 1.0, 0.0], [0.0, 1.0, 0.0], Fracture.NECK)
-    sound = _held_out([0.9, 0.1, 0.0], [0.9, 0.1, 0.0], Fracture.NONE)
-    limits = fit_limits([hidden] * 4 + [plain] * 20 + [sound] * 20)
+    hidden = _held_out([0.7, 0.25, 0.05], [0.02, 0.95, 0.03], Fracture.NECK)
+    plain = _held_out([0.05, 0.9, 0.05], [0.05, 0.9, 0.05], Fracture.NECK)
+    sound = _held_out([0.9, 0.05, 0.05], [0.9, 0.05, 0.05], Fracture.NONE)
+    limits = fit_limits([hidden] * 4 + [plain] * 200 + [sound] * 200)
     assert limits.sure > 0.7
 
 
 def test_views_that_mislead_as_often_as_not_contradict_each_other():
-    hidden = _held_out([0.8, 0.2, 0.0], [0.05, 0.95, 0.0], Fracture.NECK)
-    misled = _held_out([0.8, 0.2, 0.0], [0.05, 0.95, 0.0], Fracture.NONE)
-    plain = _held_out([0.0, 1.0, 0.0], [0.0, 1.0, 0.0], Fracture.NECK)
-    assert fit_limits([hidden] * 5 + [misled] * 5 + [plain] * 20).sure <= 0.8
+    hidden = _held_out([0.8, 0.15, 0.05], [0.03, 0.95, 0.02], Fracture.NECK)
+    misled = _held_out([0.8, 0.15, 0.05], [0.03, 0.95, 0.02], Fracture.NONE)
+    plain = _held_out([0.05, 0.9, 0.05], [0.05, 0.9, 0.05], Fracture.NECK)
+    assert fit_limits([hidden] * 5 + [misled] * 5 + [plain] * 200).sure <= 0.8
 
 
 def test_too_few_hips_with_both_views_set_no_limits():
@@ -795,6 +1087,42 @@ def test_the_evaluation_counts_hips_and_leaves_operated_ones_out(cases, tmp_path
     assert found.metrics["operated_left_out"].value == 1.0
     assert {"auc", "ece", "accuracy_ap", "accuracy_lateral"} <= set(found.metrics)
     assert any(note.startswith("4 hips, 2 of them readable and in both views") for note in found.notes)
+
+
+def _truth_case(truth: dict) -> TruthCase:
+    return unread_case(UnreadCase(name="case", patient_id="case", truth=truth, reason="no spacing"))
+
+
+def test_refusing_fractures_makes_the_ranking_worse_and_not_better():
+    hips = {"hips": {"R": {"class": "neck"}}}
+    images = {"images": [{"view": view, "hips": {"R": {}}} for view in ("AP", "LATERAL")]}
+    unread = rows_of(_truth_case(hips | images), None, Limits())
+    assert [row.views for row in unread] == [(View.AP, View.LATERAL)]
+    answers = {Fracture.NONE: [0.9, 0.05, 0.05], Fracture.NECK: [0.05, 0.9, 0.05]}
+    answers[Fracture.TROCHANTERIC] = [0.05, 0.05, 0.9]
+    read = [
+        Row(
+            patient_id=str(fracture),
+            side=Side.RIGHT,
+            truth=TrueHip(fracture=fracture),
+            views=(View.AP, View.LATERAL),
+            said={None: (np.array(p), CLASSES.index(fracture))},
+            is_left_out=False,
+        )
+        for fracture, p in answers.items()
+    ]
+    assert metrics_of(read)["auc"].value == 1.0
+    found = metrics_of([*read, *unread * 2])
+    assert found["auc"].value < 0.8
+    assert found["auc_read"].value == 1.0
+    assert found["accuracy"].value == pytest.approx(3 / 5)
+    assert found["ece"].value == pytest.approx(0.1)
+
+
+def test_a_lateral_that_cannot_be_decoded_leaves_the_hip_among_those_with_both_views(case):
+    read = read_case(case)
+    kept = tuple(image for image in read.images if image.view is View.AP)
+    assert shown_views(dataclasses.replace(read, images=kept), Side.RIGHT) == (View.AP, View.LATERAL)
 
 
 def test_compressed_radiographs_are_read_alike(case, tmp_path):
