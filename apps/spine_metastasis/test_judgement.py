@@ -21,7 +21,9 @@ from apps.spine_metastasis.findings import NOT_FOUND, Findings, findings_of, ran
 from apps.spine_metastasis.fit import LIMITS
 from apps.spine_metastasis.labels import FractureClass, Weighting
 from apps.spine_metastasis.levels import Point, Spine, spine_of
+from apps.spine_metastasis.samples import Sample
 from apps.spine_metastasis.stack import SagittalStack
+from apps.spine_metastasis.train import held_out_of
 from operators.encode.report import Group
 from operators.errors import Refused
 from operators.geometry import VolumeGeometry
@@ -294,3 +296,23 @@ def test_the_right_cause_at_a_sound_vertebra_is_not_right():
     findings = _findings(spine_of(_points(), SACRUM), _both(1, MALIGNANT, MALIGNANT))
     assert _row(findings, {1: FractureClass.MALIGNANT})["is_right"] == 1.0
     assert _row(findings, {5: FractureClass.MALIGNANT})["is_right"] == 0.0
+
+
+# ------------------------------------------------------------------ training
+
+
+def test_two_examinations_of_a_patient_are_kept_apart():
+    def sample(fracture: FractureClass) -> Sample:
+        return Sample(
+            patient_id="1",
+            slices=(),
+            pictures={w: np.zeros((1, 3, 4, 4), np.uint8) for w in Weighting},
+            fractures={w: np.array([fracture], np.int64) for w in Weighting},
+            numbers={w: np.array([2]) for w in Weighting},
+        )
+
+    before, after = sample(FractureClass.NOT_FRACTURED), sample(FractureClass.MALIGNANT)
+    answers = SimpleNamespace(labels=np.array([0, 2]), out_of_fold=np.stack([SOUND, MALIGNANT]))
+    held_out = held_out_of([before, after], dict.fromkeys(Weighting, answers))  # type: ignore[arg-type]
+    assert [one.fracture for one in held_out] == [FractureClass.NOT_FRACTURED, FractureClass.MALIGNANT]
+    assert [one.parts[Weighting.STIR].tolist() for one in held_out] == [SOUND.tolist(), MALIGNANT.tolist()]

@@ -143,15 +143,18 @@ def held_out_of(
     samples: Sequence[Sample], trained: dict[Weighting, TrainedClassifier]
 ) -> tuple[HeldOut, ...]:
     """What the networks say of each vertebra whose patient they have not learned from."""
-    found: dict[tuple[str, int], tuple[int, dict[Weighting, Any]]] = {}
+    # By the case, not by the patient: one who was examined twice has two vertebrae of a number.
+    found: dict[tuple[int, int], tuple[int, dict[Weighting, Any]]] = {}
     for weighting, one in trained.items():
-        having = [sample for sample in samples if weighting in sample.pictures]
-        keys = [(sample.patient_id, int(n)) for sample in having for n in sample.numbers[weighting]]
+        having = [case for case, sample in enumerate(samples) if weighting in sample.pictures]
+        keys = [(case, int(n)) for case in having for n in samples[case].numbers[weighting]]
         for key, label, probabilities in zip(keys, one.labels, one.out_of_fold, strict=True):
             found.setdefault(key, (int(label), {}))[1][weighting] = probabilities
     return tuple(
-        HeldOut(patient_id=patient, number=number, fracture=FractureClass(label), parts=parts)
-        for (patient, number), (label, parts) in found.items()
+        HeldOut(
+            patient_id=samples[case].patient_id, number=number, fracture=FractureClass(label), parts=parts
+        )
+        for (case, number), (label, parts) in found.items()
     )
 
 
