@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from operators.select.headers import InstanceHeader
 
-SERIES_TEXT = ("SeriesDescription", "ProtocolName", "StudyDescription")
+OWN_TEXT = ("SeriesDescription", "ProtocolName")
+"""Of the series itself."""
+
+SERIES_TEXT = (*OWN_TEXT, "StudyDescription")
+"""And what was ordered, which may be more than the series shows."""
 
 STIR_INVERSION_MS = (120.0, 260.0)
 """Inversion times that null fat between 0.5 and 3 T."""
@@ -122,10 +126,11 @@ _LEFT_TEXT = re.compile(
 
 _WEIGHTING_TEXTS = (("STIR", "stir"), ("T2", "t2"), ("T1", "t1"))
 
-_CONTRAST_TEXT = re.compile(r"造影|\b(ce|gd)\b|\+c\b|contrast")
+_CONTRAST_TEXT = re.compile(r"造影|(?<![a-z])(ce|gd|gado[a-z]*)(?![a-z])|\+\s?(c|gd|ce)(?![a-z])|contrast")
 
 _NO_CONTRAST_TEXT = re.compile(
-    r"非造影|造影\s*(剤)?\s*(なし|無し?|\(-\)|[-‐−])|\b(no|non|without|w/o)[\s_-]*(iv[\s_-]*)?contrast"
+    r"非造影|造影\s*(剤)?\s*(なし|無し?|前|\(-\)|[-‐−])"
+    r"|(?<![a-z])(no|non|without|w/o|pre)[\s_-]*(iv[\s_-]*)?(contrast|gd|gado[a-z]*|ce)(?![a-z])"
 )
 """Texts that name contrast to say that there is none."""
 
@@ -201,10 +206,20 @@ def mr_weighting_of(dataset: Dataset) -> str | None:
 
 def is_contrast_enhanced(header: InstanceHeader) -> int:
     """1 when a contrast agent is given, or named in the series' text, else 0."""
-    agent = first_value(header.dataset, "ContrastBolusAgent")
+    return _is_enhanced(header.dataset, SERIES_TEXT)
+
+
+def is_series_enhanced(header: InstanceHeader) -> int:
+    """As `is_contrast_enhanced`, by what is said of the series itself, not of all that was ordered."""
+    return _is_enhanced(header.dataset, OWN_TEXT)
+
+
+def _is_enhanced(dataset: Dataset, keywords: tuple[str, ...]) -> int:
+    agent = first_value(dataset, "ContrastBolusAgent")
     if agent is not None:
         return int(folded(str(agent)) not in _NO_AGENT)
-    return int(bool(_CONTRAST_TEXT.search(_NO_CONTRAST_TEXT.sub(" ", series_text(header) or ""))))
+    text = _joined(dataset, keywords) or ""
+    return int(bool(_CONTRAST_TEXT.search(_NO_CONTRAST_TEXT.sub(" ", text))))
 
 
 def view(header: InstanceHeader) -> str | None:

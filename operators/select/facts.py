@@ -11,6 +11,8 @@ be derived is absent, like an attribute that is missing.
 ``@projection_text``         every text that names part or view of a radiograph, folded, joined
 ``@mr_weighting``            ``STIR``, ``T1`` or ``T2``: timing first, then series text
 ``@is_contrast_enhanced``    1 when a contrast agent is given or named in the series text, else 0
+``@is_series_enhanced``      as before, by the series' own text: the study's names all that was ordered
+``@spine_region``            ``cervical``, ``thoracolumbar``, ``whole``, ``unclear``, ``spine`` or ``other``
 ``@view``                    ``AP``, ``PA`` or ``LATERAL``: view code, position, orientation, then text
 ``@side``                    ``R``, ``L`` or ``B``: image, frame, series laterality, code, then text;
                              absent where an attribute and a text name opposite sides
@@ -33,7 +35,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from operators.select import clinical, stack
+from operators.select import clinical, spine, stack
 
 if TYPE_CHECKING:
     from operators.select.attributes import Value
@@ -99,6 +101,16 @@ FACTS: dict[str, Fact] = {
         title="contrast enhancement",
         attributes=("ContrastBolusAgent",),
         of_instance=clinical.is_contrast_enhanced,
+    ),
+    "@is_series_enhanced": Fact(
+        title="contrast enhancement",
+        attributes=("ContrastBolusAgent", *clinical.OWN_TEXT),
+        of_instance=clinical.is_series_enhanced,
+    ),
+    "@spine_region": Fact(
+        title="the part of the spine",
+        attributes=("BodyPartExamined", *clinical.SERIES_TEXT),
+        of_instance=spine.spine_region,
     ),
     "@view": Fact(
         title="the view",
