@@ -13,7 +13,6 @@ Package does, on a folder of DICOM files, without the node.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from apps.spine_metastasis import results
@@ -22,7 +21,7 @@ from apps.spine_metastasis.detect import DETECTOR, find_spine
 from apps.spine_metastasis.findings import Findings, findings_of
 from apps.spine_metastasis.labels import Weighting
 from apps.spine_metastasis.levels import Spine
-from apps.spine_metastasis.stack import SagittalStack, turned
+from apps.spine_metastasis.study import Study, read_study
 from operators.bundle import choose_device, load_metadata
 from operators.encode.identity import Producer, producer_of
 from operators.encode.wire_results import wire_results
@@ -30,42 +29,16 @@ from operators.graph import Call, Graph
 from operators.infer.landmarks import Detector
 from operators.job import AnalysisJob
 from operators.package import run_as_package
-from operators.read.mr import read_mr_stack
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Study:
-    """What was read.
-
-    Args:
-        stacks: The sequences, in one frame of reference.
-        warnings: What a reader must know of the reading.
-    """
-
-    stacks: dict[Weighting, SagittalStack]
-    warnings: tuple[str, ...] = ()
-
-
-def read_study(job: AnalysisJob) -> Study:
+def read_job(job: AnalysisJob) -> Study:
     """The sequences of the job.
 
     Raises:
         Refused: The slices of a sequence are no even stack, or cannot be decoded.
     """
     job.report_progress("reading slices", 0.0)
-    stacks = {w: turned(read_mr_stack(job.inputs[w.value])) for w in Weighting if w.value in job.inputs}
-    frames = {stack.frame_of_reference_uid for stack in stacks.values()}
-    if len(stacks) > 1 and len(frames) > 1:
-        # Positions cannot be compared: a vertebra of one might be its neighbour in the other.
-        del stacks[Weighting.STIR]
-        return Study(
-            stacks=stacks,
-            warnings=(
-                "FrameOfReferenceUID: T1 and STIR lie in different frames of reference, so that vertebrae "
-                "cannot be matched; STIR was left out",
-            ),
-        )
-    return Study(stacks=stacks)
+    return read_study({w: job.inputs[w.value] for w in Weighting if w.value in job.inputs})
 
 
 def judge_study(job: AnalysisJob, study: Study, spine: Spine) -> Findings:
@@ -88,7 +61,7 @@ class SpineMetastasis(Graph):
     def compose(self) -> None:
         """Wire the operators."""
         job = self.job
-        read = Call(self, self.once(), function=lambda: read_study(job), emits=("study",), name="read")
+        read = Call(self, self.once(), function=lambda: read_job(job), emits=("study",), name="read")
         find = Call(self, function=self._find, receives=("study",), emits=("spine",), name="find_vertebrae")
         judge = Call(
             self,

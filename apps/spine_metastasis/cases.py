@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from apps.spine_metastasis.labels import CLASS_OF_TRUTH, FractureClass, Weighting
 from apps.spine_metastasis.levels import Point, Vertebra, linked
-from apps.spine_metastasis.stack import SagittalStack, turned
+from apps.spine_metastasis.stack import SagittalStack
+from apps.spine_metastasis.study import read_study
 from operators.errors import Refused
 from operators.read.case_folders import read_truth
-from operators.read.mr import read_mr_stack
 from operators.select.clinical import mr_weighting
 from operators.select.headers import read_series
 
@@ -92,10 +92,7 @@ def read_case(folder: Path) -> TruthCase:
         ValueError: Its truth is not what the module describes.
     """
     truth = read_truth(folder)
-    files = _sequences(folder)
-    stacks = {
-        weighting: turned(read_mr_stack(files[weighting])) for weighting in Weighting if weighting in files
-    }
+    stacks = read_study(_sequences(folder)).stacks
     vertebrae, sacrum = _vertebrae_of(truth, folder.name)
     any_stack = next(iter(stacks.values()))
     return TruthCase(

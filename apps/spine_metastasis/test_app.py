@@ -339,7 +339,7 @@ def test_sequences_of_different_frames_of_reference_are_not_mixed(case, tmp_path
 def test_the_vertebrae_of_the_phantom_are_found_where_they_are(case, done):
     job, _ = done
     truth = read_case(case)
-    study = spine.read_study(job)
+    study = spine.read_job(job)
     found = spine.SpineMetastasis(job, producer=None)._find(study)  # type: ignore[arg-type]
     apart = [
         min(float(np.linalg.norm(one.centre[1:] - other.centre[1:])) for other in found.vertebrae)
@@ -481,6 +481,39 @@ def test_a_cervical_spine_is_refused_with_the_reason(case, tmp_path):
 
     with pytest.raises(Refused, match="the cervical spine is not analysed"):
         _job(case, tmp_path, neck)
+
+
+@pytest.mark.parametrize(
+    ("series", "order"),
+    [("t1_tse_sag_c_spine", "MRI"), ("頸髄 T1 SAG", "MRI"), ("T1 sag", "頸椎MRI")],
+)
+def test_a_cervical_series_is_told_by_its_text(case, tmp_path, series, order):
+    def neck(dataset: Dataset) -> None:
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.BodyPartExamined = "SPINE"
+        dataset.SeriesDescription, dataset.StudyDescription = series, order
+
+    with pytest.raises(Refused, match="the cervical spine is not analysed"):
+        _job(case, tmp_path, neck)
+
+
+def test_of_an_order_for_neck_and_back_the_series_must_say_which_it_shows(case, tmp_path):
+    def both(dataset: Dataset) -> None:
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.BodyPartExamined = "SPINE"
+        dataset.SeriesDescription, dataset.StudyDescription = "T1 SAG", "頸椎・腰椎MRI"
+
+    with pytest.raises(Refused, match="nothing says which of them the series shows"):
+        _job(case, tmp_path, both)
+
+
+@pytest.mark.parametrize("age", ["009Y", "017Y", "011M"])
+def test_a_child_is_refused(case, tmp_path, age):
+    def young(dataset: Dataset) -> None:
+        dataset.PatientAge = age
+
+    with pytest.raises(Refused, match="adults only"):
+        _job(case, tmp_path, young)
 
 
 def test_too_few_slices_are_refused(case, tmp_path):
