@@ -10,7 +10,10 @@ from apps.spine_metastasis.labels import UNLABELLED, Weighting
 from apps.spine_metastasis.levels import Spine, Vertebra
 from apps.spine_metastasis.stack import SagittalStack
 from operators.errors import Refused
+from operators.read.patient_age import check_adult
 
+LEARNED_YEARS = 38.0
+"""Younger patients are not among those learned from."""
 NOT_FOUND = "no fractured vertebra was found"
 NOT_ASSESSED = (
     "Vertebrae that are not freshly fractured are not assessed: a metastasis without a fracture is not "
@@ -126,7 +129,7 @@ def findings_of(
     """The findings, with what a reader must know of them; the warnings of the rules come first.
 
     Raises:
-        Refused: No vertebra can be examined.
+        Refused: No vertebra can be examined, or the patient is a child.
     """
     found = Findings(stacks=stacks, spine=spine, judged=judged, warnings=())
     if not found.examined:
@@ -134,7 +137,7 @@ def findings_of(
             "Rows: every vertebra that was found lies at the border of the pictures, none can be examined",
             attribute="Rows",
         )
-    told = list(warnings)
+    told = [*warnings, *_of_age(stacks)]
     told += [f"{MISSING[w]} is missing: the answer rests on the other sequence alone" for w in absent(stacks)]
     if spine.sacrum is None:
         told.append(SACRUM_DOUBTED if spine.is_sacrum_doubted else NO_SACRUM)
@@ -146,6 +149,11 @@ def findings_of(
         f"{name_of(one)}: {one.decision.reason}" for one in found.fractured if one.decision.is_indeterminate
     ]
     return Findings(stacks=stacks, spine=spine, judged=judged, warnings=tuple(dict.fromkeys(told)))
+
+
+def _of_age(stacks: Mapping[Weighting, SagittalStack]) -> list[str]:
+    headers = [header for stack in stacks.values() for header in stack.headers]
+    return check_adult(headers, part="spines", learned_years=LEARNED_YEARS)
 
 
 def absent(stacks: Mapping[Weighting, SagittalStack]) -> list[Weighting]:

@@ -298,6 +298,39 @@ def test_the_right_cause_at_a_sound_vertebra_is_not_right():
     assert _row(findings, {5: FractureClass.MALIGNANT})["is_right"] == 0.0
 
 
+# ----------------------------------------------------------------------- age
+
+
+def _aged(**attributes: str) -> dict[Weighting, SagittalStack]:
+    stack = _stack()
+    for header in stack.headers:
+        for keyword, value in attributes.items():
+            setattr(header, keyword, value)
+    return {Weighting.T1: stack}
+
+
+def test_a_child_is_refused_by_the_date_of_birth_too():
+    born = _aged(PatientBirthDate="20120304", StudyDate="20240101")
+    with pytest.raises(Refused, match="11 years old") as refused:
+        _findings(spine_of(_points(), SACRUM), {Weighting.T1: {}}, born)
+    assert refused.value.attribute == "PatientAge"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({}, "tells the age"),
+        ({"PatientAge": "029Y"}, "below 38 were not learned from"),
+        ({"PatientAge": "070Y"}, None),
+    ],
+)
+def test_an_age_that_was_not_learned_from_or_is_unknown_is_told(attributes, told):
+    findings = _findings(spine_of(_points(), SACRUM), {Weighting.T1: {}}, _aged(**attributes))
+    found = [warning for warning in findings.warnings if "adults" in warning or "years old" in warning]
+    assert bool(found) == (told is not None)
+    assert all(told in warning for warning in found)
+
+
 # ------------------------------------------------------------------ training
 
 
