@@ -58,7 +58,8 @@ def check_adult(headers: Sequence[Dataset], *, part: str, learned_years: float) 
     if youngest < ADULT_YEARS:
         raise Refused(
             f"the patient is {int(youngest)} years old by PatientBirthDate or PatientAge: {part} of "
-            f"children, whose growth plates are open, are not read; at least {ADULT_YEARS:.0f} years are needed",
+            "children, whose growth plates are open, are not read; "
+            f"at least {ADULT_YEARS:.0f} years are needed",
             attribute="PatientAge",
         )
     if youngest < learned_years:
