@@ -34,7 +34,7 @@ _LOWER = re.compile(
 )
 _SPINE = re.compile(r"(?<![a-z])spin(e|al)|vertebra|脊|椎")
 _OTHER = re.compile(
-    r"head|brain|skull|orbit|pituit|sinus|shoulder|elbow|wrist|(?<![a-z])(hands?|arms?|hips?|legs?|foot|feet)"
+    r"extremit|head|brain|skull|orbit|pituit|sinus|shoulder|elbow|wrist|(?<![a-z])(hands?|arms?|hips?|legs?|limbs?|foot|feet)"
     r"(?![a-z])|pelvi|knee|ankle|thigh|femur|breast|heart|cardi|(?<!thoraco)abdom|liver|kidney|prostat|uter"
     r"|頭|脳|眼|下垂体|副鼻腔|肩|肘|手|股|骨盤|膝|足|大腿|乳|心臓|腹|肝|腎|子宮|前立腺"
 )
