@@ -25,7 +25,7 @@ from apps.hip_fracture.labels import CLASSES, SIDE_TITLES, SIDES, VIEW_TITLES, V
 from operators.bundle import inference_settings
 from operators.errors import Refused
 from operators.infer.landmarks import Detector
-from operators.measure.decision import LEAST, Decision, decide, fuse
+from operators.measure.decision import LEAST, Decision, decide, fuse, sharpened
 from operators.read.projection import Side, View
 from operators.read.radiograph import Radiograph, has_contradicting_shape
 
@@ -408,11 +408,7 @@ def fused_probabilities(parts: Sequence[NDArray[np.float64]], temperature: float
     >>> fused_probabilities([np.array([0.8, 0.1, 0.1]), np.array([0.6, 0.3, 0.1])], 1.0).round(2).tolist()
     [0.7, 0.2, 0.1]
     """
-    mean = fuse(parts)
-    if len(parts) < 2 or temperature == 1.0:
-        return mean
-    sharpened = mean ** (1.0 / temperature)
-    return np.asarray(sharpened / sharpened.sum(), dtype=np.float64)
+    return sharpened(fuse(parts), temperature, parts=len(parts))
 
 
 def _unreadable(side: Side, hidden: Sequence[Reading]) -> Problem:

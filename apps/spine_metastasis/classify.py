@@ -27,7 +27,7 @@ from apps.spine_metastasis.stack import SagittalStack
 from operators.bundle import inference_settings
 from operators.infer.classifier import Classifier
 from operators.infer.grad_cam import heat_map
-from operators.measure.decision import Decision, decide, fuse
+from operators.measure.decision import Decision, decide, fuse, sharpened
 
 CAUSES = ("osteoporotic fracture", "malignant fracture")
 OSTEOPOROTIC, MALIGNANT = 0, 1
@@ -315,8 +315,4 @@ def fused_causes(parts: Sequence[NDArray[np.float64]], temperature: float) -> ND
     >>> fused_causes([np.array([0.0, 0.2, 0.8])] * 2, 0.5).round(3).tolist()
     [0.059, 0.941]
     """
-    causes = causes_of(fuse(parts))
-    if len(parts) < 2:
-        return causes
-    risen = causes ** (1 / temperature)
-    return np.asarray(risen / risen.sum(), dtype=np.float64)
+    return sharpened(causes_of(fuse(parts)), temperature, parts=len(parts))

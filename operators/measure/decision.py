@@ -51,6 +51,23 @@ def fuse(
     return np.asarray(mean / mean.sum(), dtype=np.float64)
 
 
+def sharpened(fused: NDArray[np.float64], temperature: float, *, parts: int) -> NDArray[np.float64]:
+    """A mean of class probabilities as sure as it is right: of several parts it is too cautious.
+
+    Args:
+        fused: ``(classes,)``, as `fuse` gives it.
+        temperature: Below 1 makes it surer.
+        parts: Of how many it is the mean; that of one stays as it is.
+
+    >>> sharpened(np.array([0.2, 0.8]), 0.5, parts=2).round(3).tolist()
+    [0.059, 0.941]
+    """
+    if parts < 2 or temperature == 1.0:
+        return fused
+    risen = fused ** (1 / temperature)
+    return np.asarray(risen / risen.sum(), dtype=np.float64)
+
+
 def decide(
     fused: NDArray[np.float64],
     parts: Mapping[str, NDArray[np.float64]],
