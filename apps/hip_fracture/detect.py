@@ -130,7 +130,7 @@ def find_hips(radiograph: Radiograph, detector: Detector) -> tuple[tuple[Hip, ..
     check_hanging(radiograph, view, peaks)
     joints = joints_of(peaks, view, radiograph.side)
     field = field_of(radiograph)
-    left_out = not_found(joints, view, radiograph, field)
+    left_out = [*not_found(joints, view, radiograph, field), *not_tagged(peaks, view, radiograph)]
     hips = []
     for side, joint in joints.items():
         trochanters = trochanters_of(joint, peaks[Landmark.TROCHANTERS])
@@ -195,6 +195,21 @@ def not_found(joints: Mapping[Side, Peak], view: View, radiograph: Radiograph, f
             side=other, reason=f"the {title} hip is not found, though the picture is wide enough for both"
         )
     ]
+
+
+def not_tagged(peaks: Peaks, view: View, radiograph: Radiograph) -> list[LeftOut]:
+    """The other hip of a pelvis whose tag names one side: it is in the picture, and nothing is said of it."""
+    if view is not View.AP or radiograph.side not in SIDES:
+        return []
+    both = _joints_ap(peaks, None)
+    other = SIDES[1 - SIDES.index(radiograph.side)]
+    if len(both) < 2 or trochanters_of(both[other], peaks[Landmark.TROCHANTERS]) is None:
+        return []
+    reason = (
+        f"the {SIDE_TITLES[other]} hip is in the picture, but ImageLaterality or Laterality says "
+        f"{SIDE_TITLES[radiograph.side]}"
+    )
+    return [LeftOut(side=other, reason=reason)]
 
 
 def check_hanging(radiograph: Radiograph, view: View, peaks: Peaks) -> None:

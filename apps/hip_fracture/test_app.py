@@ -33,6 +33,7 @@ from apps.hip_fracture.detect import (
     checked_view,
     joints_of,
     not_found,
+    not_tagged,
     trochanters_of,
     whole_hip,
 )
@@ -468,6 +469,25 @@ def test_inverted_greys_are_refused_by_the_attribute(case, tmp_path):
     assert refused.value.attribute in {"PhotometricInterpretation", "PresentationLUTShape"}
 
 
+def test_a_wrong_polarity_alone_is_noticed_from_the_picture(case, tmp_path):
+    def invert(dataset: Dataset) -> None:
+        is_first = dataset.PhotometricInterpretation == "MONOCHROME1"
+        dataset.PhotometricInterpretation = "MONOCHROME2" if is_first else "MONOCHROME1"
+        if "PresentationLUTShape" in dataset:
+            del dataset.PresentationLUTShape
+
+    with pytest.raises(Refused, match=r"air would be bright|no hip joint is found"):
+        _run(_job(case, tmp_path, invert))
+
+
+def test_a_radiograph_that_never_came_makes_the_report_partial(case, tmp_path):
+    job = _job(case, tmp_path)
+    refused = "instance 77 was left out of radiographs of the hip: more than 8 bits are needed"
+    result = _run(dataclasses.replace(job, warnings=(refused,)))
+    assert refused in result["warnings"]
+    assert _objects(job)["report"].CompletionFlag == "PARTIAL"
+
+
 def test_a_screenshot_is_refused(case, tmp_path):
     def to_screenshot(dataset: Dataset) -> None:
         grey = dataset.pixel_array / (2 ** int(dataset.BitsStored) - 1)
@@ -734,6 +754,20 @@ def test_the_second_hip_of_a_pelvis_that_is_not_found_is_told():
     assert [one.side for one in not_found(right, View.AP, both, field_of(both))] == [Side.LEFT]
     assert not_found(right, View.AP, narrow, field_of(narrow)) == []
     assert not_found(right | left, View.AP, both, field_of(both)) == []
+
+
+def test_the_hip_of_a_pelvis_that_the_tag_does_not_name_is_told():
+    pelvis = _peaks(
+        right_joint_ap=[_peak(100, 100)],
+        left_joint_ap=[_peak(100, 280)],
+        trochanters=[_peak(135, 65), _peak(135, 315)],
+    )
+    tagged, both = (_radiograph(_noise(9, 9), side=side) for side in (Side.RIGHT, Side.BOTH))
+    (left,) = not_tagged(pelvis, View.AP, tagged)
+    assert (left.side, left.reason.partition(",")[0]) == (Side.LEFT, "the left hip is in the picture")
+    assert not_tagged(pelvis, View.AP, both) == []
+    alone = _peaks(right_joint_ap=[_peak(100, 100)], trochanters=[_peak(135, 65)])
+    assert not_tagged(alone, View.AP, tagged) == []
 
 
 @pytest.mark.parametrize("told", [["R", "F"], ["L", "H"], ["F", "L"]])
