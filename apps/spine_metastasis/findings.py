@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from apps.spine_metastasis.classify import CAUSES, MALIGNANT, OSTEOPOROTIC, JudgedVertebra, Presence
+from apps.spine_metastasis.classify import CAUSES, MALIGNANT, OSTEOPOROTIC, SURE, JudgedVertebra, Presence
 from apps.spine_metastasis.labels import UNLABELLED, Weighting
 from apps.spine_metastasis.levels import Spine, Vertebra
 from apps.spine_metastasis.stack import SagittalStack
@@ -99,12 +99,13 @@ class Findings:
     def answer(self) -> int | None:
         """Of `classify.CAUSES`, for the patient; None without a fracture and where it is indeterminate.
 
-        Malignant where one fracture is; osteoporotic only where every one is, possible ones too.
+        Malignant where one fracture is; osteoporotic only where every one is, and possible ones would be.
         """
         decided = [one.decision.class_index for one in self.fractured]
         if MALIGNANT in decided:
             return MALIGNANT
-        if not decided or self.possible:
+        # A possible one that is broken by osteoporosis, if at all, changes nothing.
+        if not decided or any(float(one.causes[OSTEOPOROTIC]) < SURE for one in self.possible):
             return None
         return OSTEOPOROTIC if all(one == OSTEOPOROTIC for one in decided) else None
 

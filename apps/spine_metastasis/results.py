@@ -258,9 +258,9 @@ def _patient_group(findings: Findings) -> Group:
 
 
 def _why_undecided(findings: Findings) -> str:
-    if findings.possible:
-        return f"whether {names_of(findings.possible)} is fractured is uncertain"
-    return "at least one fracture is indeterminate"
+    if any(one.decision.is_indeterminate for one in findings.fractured):
+        return "at least one fracture is indeterminate"
+    return f"whether {names_of(findings.possible)} is fractured is uncertain"
 
 
 def _probabilities(causes: Any) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from apps.spine_metastasis import results
 from apps.spine_metastasis.cases import TrueVertebra, TruthCase
-from apps.spine_metastasis.classify import Calibration, Judge, Presence
+from apps.spine_metastasis.classify import CAUSES, Calibration, Judge, Presence
 from apps.spine_metastasis.crops import outside_share, white_of
 from apps.spine_metastasis.evaluate import _of_patient, _refused, hits_of, matched
 from apps.spine_metastasis.findings import NOT_FOUND, Findings, findings_of, range_of, scope_of
@@ -208,10 +208,14 @@ def test_a_probability_near_the_limit_is_a_possible_fracture():
     assert any("L2: possible fracture" in warning and "0.40" in warning for warning in findings.warnings)
 
 
-def test_a_patient_with_a_possible_fracture_beside_an_osteoporotic_one_is_indeterminate():
-    answers = {w: {2: OSTEOPOROTIC, 5: np.array([0.6, 0.1, 0.3])} for w in Weighting}
+@pytest.mark.parametrize(
+    ("possible", "answer"),
+    [(np.array([0.6, 0.1, 0.3]), None), (np.array([0.6, 0.38, 0.02]), CAUSES.index("osteoporotic fracture"))],
+)
+def test_a_possible_fracture_that_might_be_malignant_makes_the_patient_indeterminate(possible, answer):
+    answers = {w: {2: OSTEOPOROTIC, 5: possible} for w in Weighting}
     findings = _findings(spine_of(_points(), SACRUM), answers)
-    assert findings.answer is None
+    assert findings.answer == answer
     assert "possible fracture of L4" in results.patient_verdict(findings)
 
 
