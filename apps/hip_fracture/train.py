@@ -50,7 +50,7 @@ MOST_LOST = 0.1
 """Share of pictures that may be of no use; more means that something is wrong with all of them."""
 STEPS = 420
 """Of each network of a classifier."""
-DETECTOR_STEPS = 1000
+DETECTOR_STEPS = 2500
 NETWORK: dict[str, Any] = {
     "_target_": "monai.networks.nets.ResNet",
     "block": "basic",

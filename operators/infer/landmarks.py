@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Detector:
         spacing_mm: Of the images that it sees.
         min_distance_mm: Two landmarks of a name are at least so far apart.
         threshold: Lower hills are none.
+        size_yx: Of the images that it learned from, pixels; a smaller image is put into the middle of one.
         network: In evaluation mode.
         device: Of the network.
     """
@@ -55,6 +57,7 @@ class Detector:
     spacing_mm: float
     min_distance_mm: float
     threshold: float
+    size_yx: tuple[int, int]
     network: nn.Module
     device: torch.device
 
@@ -76,6 +79,7 @@ class Detector:
                 spacing_mm=float(declared["spacing_mm"]),
                 min_distance_mm=float(declared["min_distance_mm"]),
                 threshold=float(declared["threshold"]),
+                size_yx=_size(declared.get("size_yx", (0, 0))),
                 network=load_network(bundle, str(declared["network"]), device),
                 device=device,
             )
@@ -119,9 +123,32 @@ class Detector:
         if len(image) != self.channels:
             raise ValueError(f"{self.name} takes images of {self.channels} channels, not {len(image)}")
         rows, columns = image.shape[1:]
-        padded = functional.pad(image, (0, -columns % SIDE_UNIT, 0, -rows % SIDE_UNIT))
+        (above, below), (before, behind) = (
+            margins(side, least) for side, least in zip((rows, columns), self.size_yx, strict=True)
+        )
+        padded = functional.pad(image, (before, behind, above, below))
         scores = torch.sigmoid(self.network(padded[None].to(self.device)).float())
-        return np.asarray(scores[0, :, :rows, :columns].cpu().numpy(), dtype=np.float32)
+        inside = scores[0, :, above : above + rows, before : before + columns]
+        return np.asarray(inside.cpu().numpy(), dtype=np.float32)
+
+
+def margins(side: int, least: int) -> tuple[int, int]:
+    """Empty pixels before and behind a side, so that it is as long as in training and fits the strides.
+
+    The network's norms are over the whole image: a small one has to lie in as much emptiness as when it
+    was learned.
+
+    >>> margins(100, 128), margins(130, 128), margins(128, 0)
+    ((14, 14), (0, 14), (0, 0))
+    """
+    before = max(least - side, 0) // 2
+    whole = max(side, least)
+    return before, whole + -whole % SIDE_UNIT - side - before
+
+
+def _size(declared: Sequence[int]) -> tuple[int, int]:
+    height, width = declared
+    return int(height), int(width)
 
 
 def resampled(

@@ -175,6 +175,7 @@ def _declare(bundle: Path, name: str, plan: LandmarkPlan, network: dict[str, Any
         "spacing_mm": plan.spacing_mm,
         "min_distance_mm": plan.min_distance_mm,
         "threshold": threshold,
+        "size_yx": list(plan.size_yx),
     }
     update_inference(bundle, {"networks": {name: network}, "landmarks": {name: told}})
 

@@ -89,6 +89,17 @@ def test_the_same_seed_gives_the_same_detector(tmp_path, learned) -> None:
         assert (tmp_path / name).read_bytes() == (learned[0] / name).read_bytes()
 
 
+def test_a_small_image_is_seen_in_as_much_emptiness_as_in_training(learned) -> None:
+    detector = Detector.load(learned[0], "shapes", CPU)
+    small = shapes(300).image_cyx[..., :40, :48]
+    unit = (PLAN.spacing_mm, PLAN.spacing_mm)
+    above, before = (PLAN.size_yx[0] - 40) // 2, (PLAN.size_yx[1] - 48) // 2
+    alone = np.zeros((len(small), *PLAN.size_yx), dtype=np.float32)
+    alone[:, above : above + 40, before : before + 48] = small
+    within = detector.heat_maps(alone, unit)[:, above : above + 40, before : before + 48]
+    np.testing.assert_allclose(detector.heat_maps(small, unit), within, atol=1e-6)
+
+
 def test_an_image_of_other_channels_is_not_taken(learned) -> None:
     detector = Detector.load(learned[0], "shapes", CPU)
     with pytest.raises(ValueError, match="images of 1 channels, not 2"):
