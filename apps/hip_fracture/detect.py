@@ -44,6 +44,10 @@ TWO_HIPS_SLOPE = 0.35
 """Of the line between the joints of two hips, at most."""
 MUCH_FAINTER = 0.3
 """A second joint in a lateral, where only one hip can be, is none when its score is lower by so much."""
+HUNG = ["L", "F"]
+"""PatientOrientation of a picture that hangs as an AP does: rows run to the left, columns to the feet."""
+INWARD_MM = 15.0
+"""Trochanters so far on the inner side of a joint are those of a hip of the other side."""
 LEAST_INSIDE = 0.7
 """Share of a crop that must lie in the picture."""
 DOUBTFUL_INSIDE = 0.85
@@ -134,6 +138,8 @@ def find_hips(radiograph: Radiograph, detector: Detector) -> tuple[tuple[Hip, ..
     hips = []
     for side, joint in joints.items():
         trochanters = trochanters_of(joint, peaks[Landmark.TROCHANTERS])
+        if trochanters is not None and view is View.LATERAL:
+            check_direction(radiograph, side, joint, trochanters)
         if trochanters is None:
             reason = f"the {SIDE_TITLES[side]} hip is not wholly in the picture: no trochanter is found"
             left_out.append(LeftOut(side=side, reason=reason))
@@ -197,6 +203,28 @@ def not_found(joints: Mapping[Side, Peak], view: View, radiograph: Radiograph, f
     ]
 
 
+def check_direction(radiograph: Radiograph, side: Side, joint: Peak, trochanters: Peak) -> None:
+    """A Lauenstein's lateral that hangs as an AP does has its femur on the outer side, as an AP.
+
+    Raises:
+        Problem: It has not: this is the other hip, of a picture of both.
+    """
+    outward_mm = (trochanters.x_mm - joint.x_mm) * (1.0 if side is Side.LEFT else -1.0)
+    if _directions(radiograph) == HUNG and outward_mm < -INWARD_MM:
+        raise Problem(
+            f"ImageLaterality or Laterality says {SIDE_TITLES[side]}, PatientOrientation L/F and the picture "
+            "tell that the hip found is the other one",
+            attribute="ImageLaterality",
+            sides=(side,),
+        )
+
+
+def _directions(radiograph: Radiograph) -> list[str]:
+    """First letters of PatientOrientation, of rows and of columns; empty where it is not told."""
+    letters = [str(one)[:1].upper() for one in radiograph.header.get("PatientOrientation") or ()]
+    return letters if len(letters) == 2 and all(letters) else []
+
+
 def not_tagged(peaks: Peaks, view: View, radiograph: Radiograph) -> list[LeftOut]:
     """The other hip of a pelvis whose tag names one side: it is in the picture, and nothing is said of it."""
     if view is not View.AP or radiograph.side not in SIDES:
@@ -221,8 +249,10 @@ def check_hanging(radiograph: Radiograph, view: View, peaks: Peaks) -> None:
     if view is not View.AP and len(peaks[Landmark.JOINT_LATERAL]) < 2:
         return
     told = radiograph.header.get("PatientOrientation")
-    letters = [str(one)[:1].upper() for one in told or ()]
-    if len(letters) == 2 and all(letters) and letters != ["L", "F"]:
+    letters = _directions(radiograph)
+    if view is View.LATERAL and {"A", "P"} & set(letters):
+        return  # a cross-table lateral, which shows one hip and hangs as it will
+    if letters and letters != HUNG:
         raise Problem(
             f"PatientOrientation is {'/'.join(map(str, told))}: the picture is mirrored or turned and "
             r"does not show which side is which; L\F is needed",

@@ -29,6 +29,7 @@ from apps.hip_fracture.detect import (
     LeftOut,
     Problem,
     box_yx,
+    check_direction,
     check_hanging,
     checked_view,
     joints_of,
@@ -545,7 +546,7 @@ def test_a_cast_is_seen_in_the_picture(cases, tmp_path):
 
         _grey(dataset, cover)
 
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match=r"metal, or a cast|no hip joint is found|not wholly in the picture"):
         _run(_job(cases(ONE_HIP_SEED), tmp_path, put_into_cast))
 
 
@@ -566,7 +567,7 @@ def test_a_real_tibia_and_a_bone_scan_are_not_for_this_app(tmp_path, name):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / name).write_bytes((REAL / name).read_bytes())
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="no series is radiographs of the hip"):
         job_of_folder(APP_DIR, folder, tmp_path / "out", device="cpu")
 
 
@@ -782,6 +783,17 @@ def test_a_mirrored_or_turned_pelvis_is_refused_by_what_the_header_tells(told):
 def test_a_pelvis_that_hangs_as_it_should_or_does_not_tell_is_taken(told):
     header = {} if told is None else {"PatientOrientation": told}
     check_hanging(_radiograph(_noise(9, 9), **header), View.AP, _peaks(right_joint_ap=[_peak(1, 1)]))
+
+
+def test_the_other_hip_of_a_lauenstein_is_not_read_as_the_tagged_one():
+    hung = _radiograph(_noise(9, 9), View.LATERAL, Side.RIGHT, PatientOrientation=["L", "F"])
+    cross_table = _radiograph(_noise(9, 9), View.LATERAL, Side.RIGHT, PatientOrientation=["F", "A"])
+    with pytest.raises(Problem, match="the hip found is the other one"):
+        check_direction(hung, Side.RIGHT, *LEFT_LATERAL)
+    check_direction(hung, Side.RIGHT, *RIGHT_LATERAL)
+    check_direction(cross_table, Side.RIGHT, *LEFT_LATERAL)
+    two = _peaks(joint_lateral=[_peak(1, 1), _peak(1, 200)])
+    check_hanging(cross_table, View.LATERAL, two)
 
 
 def test_a_mirrored_lateral_of_both_hips_tells_no_side():
