@@ -33,7 +33,7 @@ DAT_SEED = 1000
 
 
 SPINE_SEED = 910_003
-"""A patient of hospital A, T8 to S1 on T1 and STIR: T10 and L3 broken by metastases, one in L4 unbroken."""
+"""A patient of hospital A, T5 to S1 on T1 and STIR: L3 broken by a metastasis, T8 with one but unbroken."""
 
 HIP_SEED = 910_012
 """A patient of hospital A, AP of the pelvis and cross-table lateral: neck of the right femur broken."""
