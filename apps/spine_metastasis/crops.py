@@ -17,8 +17,11 @@ from apps.spine_metastasis.stack import SagittalStack
 
 SIZE_MM = 80.0
 PIXELS = 128
-CHANNELS = 3
-"""The slice through the vertebra, and its neighbours to the right and to the left."""
+ACROSS_MM = (-13.0, 0.0, 13.0)
+"""Where the slices of a picture lie, towards the patient's right of the vertebra's middle: in the pedicles,
+which an osteoporotic fracture mostly spares, and in the middle. The nearest slice is taken, but for a pedicle
+never that of the middle."""
+CHANNELS = len(ACROSS_MM)
 WHITE_PERCENTILE = 99.0
 WHITE_VALUE = 200.0
 """What the percentile of the spine's surroundings becomes, of 255."""
@@ -69,11 +72,21 @@ def crop(
     slice_number, rows, columns = crop_grid(stack, vertebra, pixels=pixels)
     last = stack.signal.shape[0] - 1
     out = np.empty((CHANNELS, pixels, pixels), dtype=np.uint8)
-    for channel in range(CHANNELS):
-        plane = stack.signal[int(np.clip(slice_number + channel - 1, 0, last))]
+    for channel, step in enumerate(slice_steps(stack.geometry.spacing_mm_zyx[0])):
+        plane = stack.signal[int(np.clip(slice_number + step, 0, last))]
         values = map_coordinates(plane, [rows, columns], order=1, mode="constant", cval=0.0)
         out[channel] = np.clip(values * (WHITE_VALUE / white), 0, 255).round().astype(np.uint8)
     return out
+
+
+def slice_steps(slice_mm: float) -> tuple[int, ...]:
+    """Of each of `ACROSS_MM`, how many slices it lies from that of the middle.
+
+    >>> slice_steps(4.4), slice_steps(8.0)
+    ((-3, 0, 3), (-2, 0, 2))
+    """
+    steps = (max(round(abs(place) / slice_mm), 1) for place in ACROSS_MM)
+    return tuple(int(np.sign(place)) * step for place, step in zip(ACROSS_MM, steps, strict=True))
 
 
 def crop_grid(

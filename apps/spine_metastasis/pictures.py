@@ -14,7 +14,7 @@ from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
 from apps.spine_metastasis.classify import MALIGNANT, OSTEOPOROTIC, JudgedVertebra, Presence
-from apps.spine_metastasis.crops import PIXELS, SIZE_MM, WHITE_VALUE, white_of
+from apps.spine_metastasis.crops import ACROSS_MM, PIXELS, SIZE_MM, WHITE_VALUE, white_of
 from apps.spine_metastasis.findings import (
     NOT_FOUND,
     Findings,
@@ -37,7 +37,7 @@ MOST_PICTURES = 3
 """With heat maps: the six fractures that are most probably malignant."""
 TONES = {OSTEOPOROTIC: Tone.OTHER, MALIGNANT: Tone.POSITIVE, None: Tone.UNSURE}
 COLOURS = {OSTEOPOROTIC: "#6ebeff", MALIGNANT: "#ff7062", None: "#ffd27f"}
-MIDDLE_CHANNEL = 1
+MIDDLE_CHANNEL = ACROSS_MM.index(0.0)
 WHITE_FACTOR = 255.0 / WHITE_VALUE
 """A picture is as bright as the networks see it."""
 PANEL_INCH = 5.2

@@ -36,7 +36,7 @@ VISIBLE_MM = 11.0
 """A body is a point to find in slices as far from its middle."""
 MOST_NOT_FRACTURED = 4
 """Of a patient: neighbours of fractures, old fractures and lesions first."""
-VERSION = 1
+VERSION = 2
 """Of what the cache holds."""
 
 

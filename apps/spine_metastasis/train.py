@@ -16,7 +16,7 @@ import torch
 from rich.progress import Progress
 
 from apps.spine_metastasis.classify import MALIGNANT, SETTINGS, Calibration, fused_causes
-from apps.spine_metastasis.crops import CHANNELS, PIXELS, SIZE_MM
+from apps.spine_metastasis.crops import ACROSS_MM, CHANNELS, PIXELS, SIZE_MM
 from apps.spine_metastasis.detect import DETECTOR, NAMES, PIXEL_MM
 from apps.spine_metastasis.fit import HeldOut, fit_calibration
 from apps.spine_metastasis.labels import FractureClass, Weighting
@@ -243,9 +243,8 @@ def metadata(training: dict[str, Any]) -> dict[str, Any]:
                     "value_range": [0, 1],
                     "is_patch_data": True,
                     "channel_def": {
-                        "0": "slice to the right",
-                        "1": "slice of the vertebra",
-                        "2": "to the left",
+                        str(i): f"slice {place:+.0f} mm to the right of the vertebra's middle"
+                        for i, place in enumerate(ACROSS_MM)
                     },
                 }
             },
