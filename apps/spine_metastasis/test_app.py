@@ -517,9 +517,21 @@ def test_a_missing_slice_is_refused(case, tmp_path):
         _job(case, tmp_path, keep=lambda dataset: int(dataset.InstanceNumber) != 5)
 
 
-def test_a_real_axial_shoulder_is_refused_by_its_plane(tmp_path):
-    with pytest.raises(Refused, match="is 'axial', 'sagittal' is needed") as refused:
+def test_a_real_shoulder_is_refused_by_its_body_part(tmp_path):
+    with pytest.raises(Refused, match="BodyPartExamined. is 'other'") as refused:
         job_of_folder(APP_DIR, SHOULDER, tmp_path / "out")
+    assert refused.value.attribute == "BodyPartExamined"
+
+
+def test_a_real_axial_shoulder_that_is_tagged_spine_is_refused_by_its_plane(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, path in enumerate(sorted(SHOULDER.rglob("*image*.dcm"))):
+        dataset = dcmread(path)
+        dataset.BodyPartExamined = "LSPINE"
+        dataset.save_as(folder / f"{number}.dcm")
+    with pytest.raises(Refused, match="is 'axial', 'sagittal' is needed") as refused:
+        job_of_folder(APP_DIR, folder, tmp_path / "out")
     assert refused.value.attribute == "ImageOrientationPatient"
 
 
