@@ -127,9 +127,17 @@ def find_hips(radiograph: Radiograph, detector: Detector) -> tuple[tuple[Hip, ..
         Problem: There is no hip, the picture is another view or another side than its tags tell, it does
             not hang as it should, or nothing tells the side.
     """
+    if radiograph.side_contradiction:
+        raise Problem(radiograph.side_contradiction, attribute="ImageLaterality")
     image_yx, spacing_mm_yx = overview(radiograph)
-    found = detector.find(image_yx.astype(np.float32) / 255, spacing_mm_yx)
-    peaks = {landmark: found[landmark.name.lower()] for landmark in Landmark}
+    peaks = _peaks(detector, image_yx, spacing_mm_yx)
+    if not _joints(peaks) and _joints(_peaks(detector, 255 - image_yx, spacing_mm_yx)):
+        told = radiograph.header.get("PhotometricInterpretation", "")
+        raise Problem(
+            f"PhotometricInterpretation {told} contradicts the picture: a hip is found in its negative alone, "
+            "the grey scale is inverted",
+            attribute="PhotometricInterpretation",
+        )
     view = checked_view(peaks, radiograph.view)
     check_hanging(radiograph, view, peaks)
     joints = joints_of(peaks, view, radiograph.side)
@@ -403,6 +411,15 @@ def _hip(radiograph: Radiograph, side: Side, view: View, joint: Peak, trochanter
         trochanters_px_yx=(trochanters.y_mm / row_mm, trochanters.x_mm / column_mm),
         score=joint.score,
     )
+
+
+def _peaks(detector: Detector, image_yx: NDArray[np.uint8], spacing_mm_yx: PointYx) -> Peaks:
+    found = detector.find(image_yx.astype(np.float32) / 255, spacing_mm_yx)
+    return {landmark: found[landmark.name.lower()] for landmark in Landmark}
+
+
+def _joints(peaks: Peaks) -> list[Peak]:
+    return [peak for landmark in Landmark if landmark is not Landmark.TROCHANTERS for peak in peaks[landmark]]
 
 
 def _best(peaks: Sequence[Peak]) -> float:
