@@ -134,8 +134,8 @@ def find_hips(radiograph: Radiograph, detector: Detector) -> tuple[tuple[Hip, ..
     if not _joints(peaks) and _joints(_peaks(detector, 255 - image_yx, spacing_mm_yx)):
         told = radiograph.header.get("PhotometricInterpretation", "")
         raise Problem(
-            f"PhotometricInterpretation {told} contradicts the picture: a hip is found in its negative alone, "
-            "the grey scale is inverted",
+            f"PhotometricInterpretation {told} contradicts the picture: a hip is found in its negative "
+            "alone, the grey scale is inverted",
             attribute="PhotometricInterpretation",
         )
     view = checked_view(peaks, radiograph.view)

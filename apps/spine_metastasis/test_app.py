@@ -518,7 +518,7 @@ def test_a_missing_slice_is_refused(case, tmp_path):
 
 
 def test_a_real_shoulder_is_refused_by_its_body_part(tmp_path):
-    with pytest.raises(Refused, match="BodyPartExamined. is 'other'") as refused:
+    with pytest.raises(Refused, match=r"\(BodyPartExamined\) is 'other'") as refused:
         job_of_folder(APP_DIR, SHOULDER, tmp_path / "out")
     assert refused.value.attribute == "BodyPartExamined"
 
