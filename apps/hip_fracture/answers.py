@@ -5,7 +5,7 @@ from __future__ import annotations
 from apps.hip_fracture.findings import Findings, HipFindings
 from apps.hip_fracture.labels import CLASSES, SIDES, VIEW_TITLES, VIEWS, Fracture
 from operators.encode import codes
-from operators.encode.classification import Answer, decision_text
+from operators.encode.classification import Answer, decision_text, percent_text
 
 ANSWERS_BY_FRACTURE = {
     Fracture.NONE: Answer(key="none", text=Fracture.NONE.title, code=codes.NO_FRACTURE),
@@ -27,8 +27,8 @@ def verdict_of(hip: HipFindings) -> str:
     text = decision_text(ANSWERS, hip.probabilities.tolist(), hip.decision)
     if hip.decision.is_indeterminate and hip.is_surely_broken:
         # Whoever reads "indeterminate" alone would not hurry to a patient whose hip is broken.
-        broken = 100 * (1 - hip.probabilities[CLASSES.index(Fracture.NONE)])
-        text = f"fracture {broken:.0f} %, type {text}"
+        broken = 1 - float(hip.probabilities[CLASSES.index(Fracture.NONE)])
+        text = f"fracture {percent_text(broken)}, type {text}"
     return ", ".join(
         [
             text,

@@ -17,6 +17,7 @@ from apps.hip_fracture.detect import box_yx
 from apps.hip_fracture.findings import Findings, HipFindings
 from apps.hip_fracture.labels import CLASSES, VIEW_TITLES, Fracture
 from apps.hip_fracture.prepare import patient_spacing_mm_yx
+from operators.encode.classification import percent_text
 from operators.encode.heat_map import HeatMapPanel, Tone, draw_heat_maps
 from operators.encode.marks import Box
 from operators.encode.messages import Picture
@@ -90,7 +91,7 @@ def _part(hip: HipFindings, name: str, reading: Reading) -> HeatMapPanel:
         heat_yx=heat_yx,
         spacing_mm_yx=_spacing(reading.radiograph, scale),
         title=f"{hip.title}, {name}",
-        verdict=f"{CLASSES[likeliest].title} {100 * reading.probabilities[likeliest]:.0f} %",
+        verdict=f"{CLASSES[likeliest].title} {percent_text(float(reading.probabilities[likeliest]))}",
         tone=_tone(hip),
         **_side_mark(hip.side),
     )

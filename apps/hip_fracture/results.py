@@ -18,7 +18,7 @@ from apps.hip_fracture.findings import Findings, HipFindings
 from apps.hip_fracture.labels import SIDE_TITLES, VIEW_TITLES
 from apps.hip_fracture.pictures import key_images
 from operators.encode import codes
-from operators.encode.classification import classification_group, measured_probabilities
+from operators.encode.classification import classification_group, measured_probabilities, percent_text
 from operators.encode.identity import Producer
 from operators.encode.marks import Box
 from operators.encode.messages import KeyImages, Markings, PageContent, ReportContent
@@ -194,7 +194,7 @@ def page_content(findings: Findings, images: KeyImages, producer: Producer) -> P
 
 
 def _percent(probabilities: np.ndarray) -> list[str]:
-    return [f"{100 * p:.0f} %" for p in probabilities]
+    return [percent_text(float(p)) for p in probabilities]
 
 
 def summary_of(findings: Findings) -> str:

@@ -9,6 +9,7 @@ from apps.spine_metastasis.classify import CAUSES, MALIGNANT, OSTEOPOROTIC, SURE
 from apps.spine_metastasis.labels import UNLABELLED, Weighting
 from apps.spine_metastasis.levels import Spine, Vertebra
 from apps.spine_metastasis.stack import SagittalStack
+from operators.encode.classification import percent_text
 from operators.errors import Refused
 from operators.read.patient_age import check_adult
 
@@ -238,11 +239,11 @@ def verdict_of(one: JudgedVertebra) -> str:
     """
     alone = f", {next(iter(one.probabilities)).spoken} alone" if len(one.probabilities) == 1 else ""
     if one.presence is Presence.POSSIBLE:
-        return f"possible fracture, indeterminate (fracture {one.p_fractured:.0%}{alone})"
+        return f"possible fracture, indeterminate (fracture {percent_text(one.p_fractured)}{alone})"
     index = one.decision.class_index
     if index is None:
-        return f"fracture, indeterminate (malignant {one.p_malignant:.0%}{alone})"
-    return f"{CAUSES[index]} {one.causes[index]:.0%}{alone}"
+        return f"fracture, indeterminate (malignant {percent_text(one.p_malignant)}{alone})"
+    return f"{CAUSES[index]} {percent_text(float(one.causes[index]))}{alone}"
 
 
 def sequence_verdict_of(one: JudgedVertebra, weighting: Weighting) -> str:

@@ -30,7 +30,7 @@ from apps.spine_metastasis.labels import UNLABELLED, Weighting
 from apps.spine_metastasis.pictures import key_images
 from apps.spine_metastasis.regions import box_in, labels_of
 from operators.encode import codes
-from operators.encode.classification import Answer, classification_group
+from operators.encode.classification import Answer, classification_group, percent_text
 from operators.encode.identity import Producer
 from operators.encode.marks import Box
 from operators.encode.messages import KeyImages, LabelVolume, Markings, PageContent, ReportContent
@@ -314,12 +314,11 @@ def _verdict(findings: Findings) -> str:
     if not findings.fractured:
         return f"possible fracture, indeterminate: {names_of(possible)}"
     further = f", and possible fracture of {names_of(possible)}" if possible else ""
+    malignant = percent_text(worst.p_malignant)
     if findings.answer is None:
-        return (
-            f"fracture, cause indeterminate (highest probability of a malignant one {worst.p_malignant:.0%})"
-            f"{further}"
-        )
-    said = f"{ANSWERS[findings.answer].text} (probability of a malignant one {worst.p_malignant:.0%})"
+        said = f"fracture, cause indeterminate (highest probability of a malignant one {malignant})"
+    else:
+        said = f"{ANSWERS[findings.answer].text} (probability of a malignant one {malignant})"
     return f"{said}{further}"
 
 

@@ -154,13 +154,26 @@ def decision_text(answers: Sequence[Answer], probabilities: Sequence[float], dec
     'indeterminate (femoral neck fracture 52 %, no fracture 48 %)'
     """
     texts = [
-        f"{answer.text} {100 * probability:.0f} %"
+        f"{answer.text} {percent_text(probability)}"
         for answer, probability in zip(answers, probabilities, strict=True)
     ]
     if decision.class_index is not None:
         return texts[decision.class_index]
     likely = sorted(range(len(texts)), key=lambda index: -probabilities[index])
     return f"indeterminate ({', '.join(texts[index] for index in likely)})"
+
+
+def percent_text(probability: float) -> str:
+    """A probability for a reader, who is told of nothing that it is certain.
+
+    >>> percent_text(0.934), percent_text(0.9999), percent_text(0.0)
+    ('93 %', 'over 99 %', 'under 1 %')
+    """
+    if probability > 0.99:
+        return "over 99 %"
+    if probability < 0.01:
+        return "under 1 %"
+    return f"{100 * probability:.0f} %"
 
 
 def _sentence(reason: str) -> str:
