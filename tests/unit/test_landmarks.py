@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_detector(tmp_path, learned) -> None:
 
 def test_a_small_image_is_seen_in_as_much_emptiness_as_in_training(learned) -> None:
     detector = Detector.load(learned[0], "shapes", CPU)
-    small = shapes(300).image_cyx[..., :40, :48]
+    small = shapes(300).image_cyx[None, :40, :48]
     unit = (PLAN.spacing_mm, PLAN.spacing_mm)
     above, before = (PLAN.size_yx[0] - 40) // 2, (PLAN.size_yx[1] - 48) // 2
     alone = np.zeros((len(small), *PLAN.size_yx), dtype=np.float32)

@@ -198,7 +198,7 @@ def test_training_computes_on_the_device_that_is_asked_for(
 def test_patients_that_are_kept_for_evaluation_are_not_learned_from(tmp_path: Path) -> None:
     folder = tmp_path / "case"
     (folder / "dicom").mkdir(parents=True)
-    truth = {"kind": "msk_ct phantom", "hospital": "B"}
+    truth = {"kind": "synthetic phantom", "hospital": "B"}
     (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
     with pytest.raises(ValueError, match="hospital B"):
         train(tmp_path, tmp_path / "bundle")
